@@ -1,0 +1,216 @@
+package cache
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"pipe/internal/atomicfile"
+)
+
+// Record is what is known of an action that was run: its outputs by content.
+type Record struct {
+	Key         Key               `json:"key"`
+	Kind        string            `json:"kind"`
+	Version     string            `json:"version"`
+	Outputs     map[string]Object `json:"outputs"`
+	Withheld    string            `json:"withheld,omitempty"` // why the outputs must not be published
+	Attachments map[string]Object `json:"attachments,omitempty"`
+	Log         *Digest           `json:"log,omitempty"`
+	Preimage    *Digest           `json:"preimage,omitempty"`
+	Made        Made              `json:"made"`
+}
+
+// Made says where and how a result was made, for people.
+type Made struct {
+	Time      time.Time `json:"time"`
+	Seconds   float64   `json:"seconds"`
+	Pipe      string    `json:"pipe,omitempty"`
+	Tier      string    `json:"tier,omitempty"`
+	StoppedBy string    `json:"stopped_by,omitempty"`
+}
+
+const recordMagic = "pipe action 1 "
+
+// EncodeRecord returns a record's file.
+func EncodeRecord(r *Record) ([]byte, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	body = append(body, '\n')
+	sum := sha256.Sum256(body)
+	return append(fmt.Appendf(nil, "%s%x\n", recordMagic, sum), body...), nil
+}
+
+// ParseRecord reads a record's file.
+func ParseRecord(b []byte) (*Record, error) {
+	head, body, ok := bytes.Cut(b, []byte("\n"))
+	sum, magic := bytes.CutPrefix(head, []byte(recordMagic))
+	if !ok || !magic {
+		return nil, errors.New("action record: no header")
+	}
+	if got := sha256.Sum256(body); hex.EncodeToString(got[:]) != string(sum) {
+		return nil, errors.New("action record: checksum differs")
+	}
+	var r Record
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if err := dec.Decode(&r); err != nil {
+		return nil, fmt.Errorf("action record: %w", err)
+	}
+	for port, o := range r.Outputs {
+		if o.Kind != File && o.Kind != Tree || o.Size < 0 {
+			return nil, fmt.Errorf("action record: output %q is %q of %d bytes", port, o.Kind, o.Size)
+		}
+	}
+	return &r, nil
+}
+
+func (s *Store) actionPath(k Key) string { return s.sharded("actions", k.String()) }
+
+// ReadRecord returns the record of a key, whether or not its objects are there.
+func (s *Store) ReadRecord(k Key) (*Record, error) {
+	b, err := os.ReadFile(s.actionPath(k))
+	if err != nil {
+		return nil, err
+	}
+	r, err := ParseRecord(b)
+	if err == nil && r.Key != k {
+		err = fmt.Errorf("action record: it is that of %s", r.Key.Short())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("record %s: %w", k.Short(), err)
+	}
+	return r, nil
+}
+
+// Lookup returns the record of a key, or nil if there is none that can be used: a
+// record that is damaged, or whose objects are not all there, counts as absent,
+// and why says so. why is empty where nothing is known of the key.
+func (s *Store) Lookup(k Key) (r *Record, why string) {
+	r, err := s.ReadRecord(k)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, ""
+	}
+	if err != nil {
+		return nil, err.Error()
+	}
+	for port, o := range r.Outputs {
+		if !s.Has(o) {
+			return nil, fmt.Sprintf("output %s is no longer in the store", port)
+		}
+		if err := s.verifyChanged(o); err != nil {
+			return nil, fmt.Sprintf("output %s: %v", port, err)
+		}
+	}
+	return r, ""
+}
+
+// verifyChanged verifies the blobs of an object that changed since this store last
+// verified them. Nothing else is read: enough for a hit whose bytes nobody is
+// about to use.
+func (s *Store) verifyChanged(o Object) error {
+	digests := []Digest{o.Digest}
+	if o.Kind == Tree {
+		entries, err := s.ReadTree(o.Digest)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if e.Mode != 'd' {
+				digests = append(digests, e.Digest)
+			}
+		}
+	}
+	var damaged error
+	for _, d := range digests {
+		if s.verified.changedSince(s.BlobPath(d)) {
+			damaged = errors.Join(damaged, s.VerifyBlob(d))
+		}
+	}
+	return damaged
+}
+
+// Commit stores a record; it is the last act of a stage. If another process has
+// committed the key before, its record is kept and returned, unless replace is
+// set.
+func (s *Store) Commit(r *Record, replace bool) (*Record, error) {
+	b, err := EncodeRecord(r)
+	if err != nil {
+		return nil, err
+	}
+	place := s.actionPath(r.Key)
+	if err := s.shardDir(place); err != nil {
+		return nil, err
+	}
+	if !replace {
+		if first, _ := s.Lookup(r.Key); first != nil {
+			return first, nil
+		}
+	}
+	return r, atomicfile.Write(place, b, 0o444)
+}
+
+// NewAttempt makes a private folder for one attempt at a stage. It is locked for
+// the life of this process, so that a later run can tell it from one that was
+// left behind; release removes it.
+func (s *Store) NewAttempt() (dir string, release func(), err error) {
+	// Another process may sweep the folder away before it is locked.
+	const tries = 10
+	for range tries {
+		if dir, err = os.MkdirTemp(filepath.Join(s.dir, "attempts"), "a-*"); err != nil {
+			return "", nil, err
+		}
+		unlock, ok, lockErr := lockFile(filepath.Join(dir, ".lock"), false, "")
+		if lockErr == nil && ok {
+			return dir, func() {
+				removeAll(dir)
+				unlock()
+			}, nil
+		}
+		os.RemoveAll(dir)
+		err = lockErr
+	}
+	return "", nil, fmt.Errorf("attempt folder cannot be locked: %w", err)
+}
+
+// SweepAttempts removes the attempt folders that no living process owns.
+func (s *Store) SweepAttempts() {
+	dirs, _ := filepath.Glob(filepath.Join(s.dir, "attempts", "a-*"))
+	for _, dir := range dirs {
+		if unlock, ok, err := lockFile(filepath.Join(dir, ".lock"), false, ""); err == nil && ok {
+			removeAll(dir)
+			unlock()
+		}
+	}
+	temps, _ := filepath.Glob(filepath.Join(s.dir, "blobs", ".tmp-*"))
+	for _, temp := range temps {
+		if info, err := os.Stat(temp); err == nil && time.Since(info.ModTime()) > staleTemp {
+			os.Remove(temp)
+		}
+	}
+}
+
+// staleTemp is when a temporary blob counts as left behind: longer than any single
+// file takes to write.
+const staleTemp = 24 * time.Hour
+
+// removeAll removes a folder even if a stage took its own permissions away.
+func removeAll(dir string) {
+	if os.RemoveAll(dir) == nil {
+		return
+	}
+	filepath.WalkDir(dir, func(p string, e os.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			os.Chmod(p, 0o700)
+		}
+		return nil
+	})
+	os.RemoveAll(dir)
+}

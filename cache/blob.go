@@ -1,0 +1,244 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"pipe/internal/manifest"
+
+	"github.com/klauspost/compress/zstd"
+
+	"pipe/internal/atomicfile"
+)
+
+// ErrDamaged is the error for an object whose bytes are not what its name says,
+// or that is not there. The object has been moved out of the way.
+var ErrDamaged = errors.New("object is damaged or missing")
+
+// BlobPath is where a blob lies. The file must not be changed.
+func (s *Store) BlobPath(d Digest) string { return s.sharded("blobs", d.String()) }
+
+// hasBlob says whether a blob of that size is there. size < 0 is any.
+func (s *Store) hasBlob(d Digest, size int64) bool {
+	info, err := os.Stat(s.BlobPath(d))
+	return err == nil && info.Mode().IsRegular() && (size < 0 || info.Size() == size)
+}
+
+// PutBytes stores b and returns its digest.
+func (s *Store) PutBytes(b []byte) (Digest, error) {
+	d := manifest.Sum(b)
+	if s.trusted(d, int64(len(b))) {
+		return d, nil
+	}
+	return s.putFrom(bytes.NewReader(b))
+}
+
+// trusted says whether a stored blob need not be written again: it is there and
+// was verified since it last changed.
+func (s *Store) trusted(d Digest, size int64) bool {
+	return s.hasBlob(d, size) && s.VerifyBlob(d) == nil
+}
+
+// putFrom stores all that r gives, hashing while it writes.
+func (s *Store) putFrom(r io.Reader) (Digest, error) {
+	f, err := os.CreateTemp(filepath.Join(s.dir, "blobs"), ".tmp-*")
+	if err != nil {
+		return Digest{}, err
+	}
+	defer os.Remove(f.Name()) // after the rename there is nothing to remove
+	h := sha256.New()
+	_, err = io.Copy(io.MultiWriter(h, f), r)
+	if err == nil {
+		err = f.Chmod(0o444)
+	}
+	if err := atomicfile.CloseSynced(f, err); err != nil {
+		return Digest{}, err
+	}
+	d := Digest(h.Sum(nil))
+	return d, s.adopt(f.Name(), d)
+}
+
+// adopt renames a complete, synced file to the blob's place.
+func (s *Store) adopt(path string, d Digest) error {
+	place := s.BlobPath(d)
+	if err := s.shardDir(place); err != nil {
+		return err
+	}
+	if err := os.Rename(path, place); err != nil {
+		return err
+	}
+	if err := atomicfile.SyncDir(filepath.Dir(place)); err != nil {
+		return err
+	}
+	s.verified.put(place, d)
+	return nil
+}
+
+// PutFile moves a file into the store, or copies it where it cannot be moved. The
+// file must be on the store's file system to be moved; afterwards it is gone from
+// its place.
+func (s *Store) PutFile(ctx context.Context, path string) (Digest, int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Digest{}, 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	size, err := copyContext(ctx, h, f)
+	if err != nil {
+		return Digest{}, 0, err
+	}
+	d := Digest(h.Sum(nil))
+	if s.trusted(d, size) {
+		return d, size, os.Remove(path)
+	}
+	if err := f.Sync(); err != nil {
+		return Digest{}, 0, err
+	}
+	if err := f.Chmod(0o444); err != nil {
+		return Digest{}, 0, err
+	}
+	return d, size, s.adopt(path, d)
+}
+
+// copyChunk is how often a copy looks at its context.
+const copyChunk = 1 << 20
+
+func copyContext(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
+	buf := make([]byte, copyChunk)
+	var total int64
+	for {
+		if err := ctx.Err(); err != nil {
+			return total, err
+		}
+		n, err := r.Read(buf)
+		if n > 0 {
+			if _, werr := w.Write(buf[:n]); werr != nil {
+				return total, werr
+			}
+			total += int64(n)
+		}
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// VerifyBlob checks a blob's bytes against its name. A blob that did not change
+// since it was verified in this boot of the machine is not read again. A bad one
+// is moved to quarantine; the error is then ErrDamaged.
+func (s *Store) VerifyBlob(d Digest) error {
+	path := s.BlobPath(d)
+	if known, ok := s.verified.lookup(path); ok && known == d {
+		return nil
+	}
+	got, err := hashFile(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("blob %s: %w", d.Short(), ErrDamaged)
+	case err == nil && got == d:
+		s.verified.put(path, d)
+		return nil
+	}
+	if qerr := s.quarantine(path); qerr != nil {
+		return fmt.Errorf("blob %s is damaged and cannot be moved away: %w", d.Short(), qerr)
+	}
+	return fmt.Errorf("blob %s: %w", d.Short(), ErrDamaged)
+}
+
+func (s *Store) quarantine(path string) error {
+	dir := filepath.Join(s.dir, "quarantine")
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	f.Close()
+	return os.Rename(path, f.Name())
+}
+
+func hashFile(path string) (Digest, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Digest{}, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.CopyBuffer(h, struct{ io.Reader }{f}, make([]byte, copyChunk)); err != nil {
+		return Digest{}, err
+	}
+	return Digest(h.Sum(nil)), nil
+}
+
+// ReadBlob returns a verified blob's bytes.
+func (s *Store) ReadBlob(d Digest) ([]byte, error) {
+	b, err := os.ReadFile(s.BlobPath(d))
+	if err != nil || manifest.Sum(b) != d {
+		if verr := s.VerifyBlob(d); verr != nil {
+			return nil, verr
+		}
+		return nil, err
+	}
+	return b, nil
+}
+
+// maxDecoded caps what a compressed blob may hold: logs and histories are far
+// smaller, and 32 KiB can decode to 1 GiB.
+const maxDecoded = 1 << 30
+
+// PutCompressed stores b as a zstd frame. The frame is decoded and compared first:
+// klauspost/compress has written wrong frames before (its issues 414, 875, 922).
+func (s *Store) PutCompressed(b []byte) (Digest, error) {
+	frame, err := Compress(b)
+	if err != nil {
+		return Digest{}, err
+	}
+	return s.PutBytes(frame)
+}
+
+// ReadCompressed returns what PutCompressed stored.
+func (s *Store) ReadCompressed(d Digest) ([]byte, error) {
+	frame, err := s.ReadBlob(d)
+	if err != nil {
+		return nil, err
+	}
+	return Decompress(frame)
+}
+
+// Compress returns a zstd frame with checksum that is known to decode to b.
+func Compress(b []byte) ([]byte, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true))
+	if err != nil {
+		return nil, err
+	}
+	frame := enc.EncodeAll(b, nil)
+	back, err := Decompress(frame)
+	if err != nil || !bytes.Equal(back, b) {
+		return nil, fmt.Errorf("zstd does not decode what it encoded (%v)", err)
+	}
+	return frame, nil
+}
+
+// Decompress decodes a frame, up to 1 GiB.
+func Decompress(frame []byte) ([]byte, error) {
+	if len(frame) == 0 {
+		return nil, errors.New("zstd: empty frame")
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecoded))
+	if err != nil {
+		return nil, err
+	}
+	defer dec.Close()
+	return dec.DecodeAll(frame, nil)
+}

@@ -1,0 +1,32 @@
+package cache
+
+import (
+	"io"
+	"os"
+
+	"pipe/internal/atomicfile"
+)
+
+// copyFile copies src to dst, which must not exist, and syncs it. Where the file
+// system can share the bytes, it does.
+func copyFile(src, dst string, mode os.FileMode) error {
+	in, err := os.Open(src)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if !reflink(out, in) {
+		_, err = io.Copy(out, in)
+	}
+	if err == nil {
+		err = out.Chmod(mode)
+	}
+	if err = atomicfile.CloseSynced(out, err); err != nil {
+		os.Remove(dst)
+	}
+	return err
+}

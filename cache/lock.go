@@ -1,0 +1,41 @@
+package cache
+
+import (
+	"path/filepath"
+	"strings"
+
+	"context"
+	"fmt"
+	"os"
+	"time"
+)
+
+// LockKey waits until no other process computes the key and returns the function
+// that lets others in. waiting is called once, with the holder, if it has to wait.
+// Locks only save double work: where the file system has none, LockKey returns
+// at once, and Commit decides who was first.
+func (s *Store) LockKey(ctx context.Context, k Key, waiting func(holder string)) (unlock func(), err error) {
+	path := filepath.Join(s.dir, "locks", k.String())
+	host, _ := os.Hostname()
+	me := fmt.Sprintf("pid %d on %s since %s", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
+	const longest = 200 * time.Millisecond
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, longest) {
+		unlock, ok, err := lockFile(path, true, me)
+		if err != nil {
+			return func() {}, nil
+		}
+		if ok {
+			return unlock, nil
+		}
+		if waiting != nil {
+			holder, _ := os.ReadFile(path)
+			waiting(strings.TrimSpace(string(holder)))
+			waiting = nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,203 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"pipe/internal/manifest"
+)
+
+// ObjectKind is what an Object is.
+type ObjectKind string
+
+const (
+	File ObjectKind = "file"
+	Tree ObjectKind = "tree"
+)
+
+// Object is a file or a folder in the store.
+type Object struct {
+	Kind   ObjectKind `json:"kind"`
+	Digest Digest     `json:"digest"`
+	Size   int64      `json:"size"` // of all files, in bytes
+}
+
+// Put moves the file or folder at path, which must lie on the store's file
+// system, into the store. Links to files are stored as the files.
+func (s *Store) Put(ctx context.Context, path string) (Object, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Object{}, err
+	}
+	if info.Mode().IsRegular() {
+		d, size, err := s.putOutput(ctx, path)
+		return Object{Kind: File, Digest: d, Size: size}, err
+	}
+	if !info.IsDir() {
+		return Object{}, fmt.Errorf("%s is neither a file nor a folder", path)
+	}
+	var entries []manifest.Entry
+	var total int64
+	err = manifest.Walk(path, func(rel string, mode byte) error {
+		if mode == 'd' {
+			entries = append(entries, manifest.Entry{Path: rel, Mode: 'd'})
+			return nil
+		}
+		d, size, err := s.putOutput(ctx, filepath.Join(path, filepath.FromSlash(rel)))
+		entries = append(entries, manifest.Entry{Path: rel, Mode: mode, Digest: d, Size: size})
+		total += size
+		return err
+	})
+	if err != nil {
+		return Object{}, err
+	}
+	d, err := s.PutBytes(manifest.Encode(entries))
+	return Object{Kind: Tree, Digest: d, Size: total}, err
+}
+
+// putOutput moves a file in; what is linked to from elsewhere is copied, so that
+// a stage cannot move its inputs away.
+func (s *Store) putOutput(ctx context.Context, path string) (Digest, int64, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return Digest{}, 0, err
+	}
+	if info.Mode().IsRegular() && linkCount(info) == 1 {
+		return s.PutFile(ctx, path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return Digest{}, 0, err
+	}
+	defer f.Close()
+	d, err := s.putFrom(f)
+	if err != nil {
+		return d, 0, err
+	}
+	info, err = f.Stat()
+	return d, info.Size(), err
+}
+
+// ReadTree returns the entries of a tree.
+func (s *Store) ReadTree(d Digest) ([]manifest.Entry, error) {
+	list, err := s.ReadBlob(d)
+	if err != nil {
+		return nil, err
+	}
+	return manifest.Parse(list)
+}
+
+// Has says whether every blob of an object is there, with its size.
+func (s *Store) Has(o Object) bool {
+	if o.Kind == File {
+		return s.hasBlob(o.Digest, o.Size)
+	}
+	entries, err := s.ReadTree(o.Digest)
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		if e.Mode != 'd' && !s.hasBlob(e.Digest, e.Size) {
+			return false
+		}
+	}
+	return true
+}
+
+// Verify checks every blob of an object. Damaged ones are moved to quarantine;
+// the error is then ErrDamaged.
+func (s *Store) Verify(o Object) error {
+	if o.Kind == File {
+		return s.VerifyBlob(o.Digest)
+	}
+	if err := s.VerifyBlob(o.Digest); err != nil {
+		return err
+	}
+	entries, err := s.ReadTree(o.Digest)
+	if err != nil {
+		return err
+	}
+	var damaged error
+	for _, e := range entries {
+		if e.Mode != 'd' {
+			damaged = errors.Join(damaged, s.VerifyBlob(e.Digest))
+		}
+	}
+	return damaged
+}
+
+// Materialize makes the object at dst, which must not exist, out of hard links
+// to the store's read-only files, or copies where links are not to be had.
+func (s *Store) Materialize(o Object, dst string) error {
+	return s.restore(o, dst, func(src, dst string) error {
+		if os.Link(src, dst) == nil {
+			return nil
+		}
+		return copyFile(src, dst, 0o444)
+	})
+}
+
+// Copy makes a private, writable copy of the object at dst, which must not exist,
+// and syncs it.
+func (s *Store) Copy(o Object, dst string) error {
+	return s.restore(o, dst, func(src, dst string) error { return copyFile(src, dst, 0o644) })
+}
+
+func (s *Store) restore(o Object, dst string, place func(src, dst string) error) error {
+	if o.Kind == File {
+		return place(s.BlobPath(o.Digest), dst)
+	}
+	entries, err := s.ReadTree(o.Digest)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(dst, 0o777); err != nil {
+		return err
+	}
+	made := map[string]bool{}
+	for _, e := range entries {
+		target := filepath.Join(dst, filepath.FromSlash(e.Path))
+		dir := filepath.Dir(target)
+		if e.Mode == 'd' {
+			dir = target
+		}
+		if !made[dir] {
+			if err := os.MkdirAll(dir, 0o777); err != nil {
+				return err
+			}
+			made[dir] = true
+		}
+		if e.Mode == 'd' {
+			continue
+		}
+		if err := place(s.BlobPath(e.Digest), target); err != nil {
+			return err
+		}
+		if e.Mode == 'x' {
+			if err := s.makeExecutable(target); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// makeExecutable sets the executable bits. A file that is a link to a blob is
+// replaced by a copy first: a blob has no executable bit of its own.
+func (s *Store) makeExecutable(target string) error {
+	info, err := os.Stat(target)
+	if err != nil {
+		return err
+	}
+	if linkCount(info) > 1 {
+		private := target + ".x"
+		if err := copyFile(target, private, 0o555); err != nil {
+			return err
+		}
+		return os.Rename(private, target)
+	}
+	return os.Chmod(target, info.Mode().Perm()|0o111)
+}

@@ -1,0 +1,22 @@
+//go:build unix
+
+package cache
+
+import (
+	"os"
+	"syscall"
+)
+
+// statFile identifies the file at path (a link is followed).
+func statFile(path string) (inode, fileStamp, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return inode{}, fileStamp{}, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return inode{}, fileStamp{}, os.ErrInvalid
+	}
+	stamp := fileStamp{size: info.Size(), mtime: info.ModTime().UnixNano(), ctime: changeTime(st)}
+	return inode{uint64(st.Dev), uint64(st.Ino)}, stamp, nil
+}

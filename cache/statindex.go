@@ -1,0 +1,176 @@
+package cache
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"pipe/internal/atomicfile"
+)
+
+// statIndex remembers the digests of files by inode, so that a file that was not
+// touched is not read again.
+type statIndex struct {
+	path string
+	boot string
+	// racy applies git's racy rule. Store objects do without: they are stamped
+	// when nobody but the store has written them.
+	racy bool
+	now  func() time.Time
+
+	mu      sync.Mutex // guards what follows
+	entries map[inode]statEntry
+	changed bool
+}
+
+// inode names a file; fileStamp tells whether it changed.
+type inode struct{ device, number uint64 }
+
+type fileStamp struct {
+	size         int64
+	mtime, ctime int64 // ns
+}
+
+type statEntry struct {
+	stamp  fileStamp
+	hashed int64 // when, ns
+	digest Digest
+}
+
+const statMagic = "pipe stat 1\n"
+
+// racyFine and racyCoarse are how much older than its hashing a file must be. The kernel stamps files
+// with a clock that ticks every 1 to 10 ms; file systems without nanoseconds
+// tick every 1 or 2 s (FAT).
+const (
+	racyFine   = 50 * time.Millisecond
+	racyCoarse = 2 * time.Second
+)
+
+func (e statEntry) trusted() bool {
+	newest := max(e.stamp.mtime, e.stamp.ctime)
+	guard := racyFine
+	if e.stamp.mtime%int64(time.Second) == 0 {
+		guard = racyCoarse
+	}
+	return newest < e.hashed-int64(guard)
+}
+
+// openStatIndex reads an index. One that is absent, damaged or of another boot is
+// empty.
+func openStatIndex(path, boot string, racy bool) *statIndex {
+	x := &statIndex{path: path, boot: boot, racy: racy, now: time.Now, entries: map[inode]statEntry{}}
+	if b, err := os.ReadFile(path); err == nil {
+		x.decode(b)
+	}
+	return x
+}
+
+// lookup returns the digest of the file at path, if it is known.
+func (x *statIndex) lookup(path string) (Digest, bool) {
+	id, stamp, err := statFile(path)
+	if err != nil {
+		return Digest{}, false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e, ok := x.entries[id]
+	return e.digest, ok && e.stamp == stamp && (!x.racy || e.trusted())
+}
+
+// changedSince says whether the file at path is not as it was when its digest was
+// put. A file that was never put did not change.
+func (x *statIndex) changedSince(path string) bool {
+	id, stamp, err := statFile(path)
+	if err != nil {
+		return true
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e, ok := x.entries[id]
+	return ok && e.stamp != stamp
+}
+
+// put remembers that the file at path, hashed just now, has a digest.
+func (x *statIndex) put(path string, d Digest) {
+	hashed := x.now().UnixNano()
+	id, stamp, err := statFile(path)
+	if err != nil {
+		return
+	}
+	x.add(id, stamp, hashed, d)
+}
+
+func (x *statIndex) add(id inode, stamp fileStamp, hashed int64, d Digest) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.entries[id] = statEntry{stamp: stamp, hashed: hashed, digest: d}
+	x.changed = true
+}
+
+const (
+	bootLen  = 36
+	entryLen = 6*8 + sha256.Size
+	headLen  = len(statMagic) + bootLen + 8
+)
+
+// save writes the index if anything was added.
+func (x *statIndex) save() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.changed {
+		return nil
+	}
+	b := make([]byte, 0, headLen+len(x.entries)*entryLen+sha256.Size)
+	b = append(b, statMagic...)
+	boot := make([]byte, bootLen)
+	copy(boot, x.boot)
+	b = append(b, boot...)
+	b = binary.LittleEndian.AppendUint64(b, uint64(len(x.entries)))
+	for id, e := range x.entries {
+		for _, v := range []uint64{id.device, id.number, uint64(e.stamp.size), uint64(e.stamp.mtime), uint64(e.stamp.ctime), uint64(e.hashed)} {
+			b = binary.LittleEndian.AppendUint64(b, v)
+		}
+		b = append(b, e.digest[:]...)
+	}
+	sum := sha256.Sum256(b)
+	x.changed = false
+	return atomicfile.Write(x.path, append(b, sum[:]...), 0o666)
+}
+
+func (x *statIndex) decode(b []byte) {
+	if len(b) < headLen+sha256.Size {
+		return
+	}
+	body, sum := b[:len(b)-sha256.Size], b[len(b)-sha256.Size:]
+	if got := sha256.Sum256(body); !bytes.Equal(got[:], sum) || string(body[:len(statMagic)]) != statMagic {
+		return
+	}
+	boot := strings.TrimRight(string(body[len(statMagic):][:bootLen]), "\x00")
+	count := binary.LittleEndian.Uint64(body[headLen-8:])
+	rest := body[headLen:]
+	if boot != x.boot || uint64(len(rest)) != count*uint64(entryLen) {
+		return
+	}
+	for ; len(rest) > 0; rest = rest[entryLen:] {
+		word := func(i int) uint64 { return binary.LittleEndian.Uint64(rest[8*i:]) }
+		x.entries[inode{word(0), word(1)}] = statEntry{
+			stamp:  fileStamp{size: int64(word(2)), mtime: int64(word(3)), ctime: int64(word(4))},
+			hashed: int64(word(5)),
+			digest: Digest(rest[6*8 : entryLen]),
+		}
+	}
+}
+
+// bootID names this boot of the machine, or is empty where that is not known.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))[:min(bootLen, len(strings.TrimSpace(string(b))))]
+}

@@ -1,0 +1,185 @@
+package cache
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"pipe/internal/manifest"
+)
+
+// Pin is the content of a workspace file or folder as it was found, and what is
+// needed to see whether it has changed since.
+type Pin struct {
+	Object Object
+	Path   string
+
+	files    []pinnedFile
+	patterns []string
+}
+
+type pinnedFile struct {
+	rel   string // within a folder
+	mode  byte
+	id    inode
+	stamp fileStamp
+	entry manifest.Entry
+}
+
+// PinPath finds the digest of a workspace file or folder. Files that were not
+// touched since an earlier run are not read. Of a folder, patterns choose files at
+// its top by name (path.Match); none are everything in it. Nothing is stored.
+func (s *Store) PinPath(ctx context.Context, path string, patterns []string) (Pin, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Pin{}, err
+	}
+	pin := Pin{Path: path, patterns: patterns}
+	if info.Mode().IsRegular() {
+		pin.files = []pinnedFile{{mode: '-'}}
+		if err := s.pinFiles(ctx, path, pin.files); err != nil {
+			return Pin{}, err
+		}
+		e := pin.files[0].entry
+		pin.Object = Object{Kind: File, Digest: e.Digest, Size: e.Size}
+		return pin, nil
+	}
+	if !info.IsDir() {
+		return Pin{}, fmt.Errorf("%s is neither a file nor a folder", path)
+	}
+	add := func(rel string, mode byte) error {
+		pin.files = append(pin.files, pinnedFile{rel: rel, mode: mode})
+		return nil
+	}
+	if len(patterns) == 0 {
+		err = manifest.Walk(path, add)
+	} else {
+		err = manifest.WalkTop(path, patterns, add)
+	}
+	if err != nil {
+		return Pin{}, err
+	}
+	if err := s.pinFiles(ctx, path, pin.files); err != nil {
+		return Pin{}, err
+	}
+	pin.Object.Kind = Tree
+	entries := make([]manifest.Entry, len(pin.files))
+	for i, f := range pin.files {
+		entries[i] = f.entry
+		pin.Object.Size += f.entry.Size
+	}
+	pin.Object.Digest = manifest.Sum(manifest.Encode(entries))
+	return pin, nil
+}
+
+// Entries lists a pinned folder's files, as its manifest would.
+func (p Pin) Entries() []manifest.Entry {
+	entries := make([]manifest.Entry, len(p.files))
+	for i, f := range p.files {
+		entries[i] = f.entry
+	}
+	return entries
+}
+
+// pinFiles finds the digests of files below root, several at a time.
+func (s *Store) pinFiles(ctx context.Context, root string, files []pinnedFile) error {
+	next, errs := make(chan *pinnedFile), make(chan error, 1)
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(files)) {
+		wg.Go(func() {
+			for f := range next {
+				if err := s.pinFile(ctx, root, f); err != nil {
+					select {
+					case errs <- err:
+					default:
+					}
+				}
+			}
+		})
+	}
+	for i := range files {
+		next <- &files[i]
+	}
+	close(next)
+	wg.Wait()
+	select {
+	case err := <-errs:
+		return err
+	default:
+		return nil
+	}
+}
+
+func (s *Store) pinFile(ctx context.Context, root string, f *pinnedFile) error {
+	f.entry = manifest.Entry{Path: f.rel, Mode: f.mode}
+	if f.mode == 'd' {
+		return nil
+	}
+	path := filepath.Join(root, filepath.FromSlash(f.rel))
+	id, stamp, statErr := statFile(path)
+	if statErr == nil {
+		s.files.mu.Lock()
+		e, ok := s.files.entries[id]
+		s.files.mu.Unlock()
+		if ok && e.stamp == stamp && e.trusted() {
+			f.id, f.stamp, f.entry.Digest, f.entry.Size = id, stamp, e.digest, stamp.size
+			return nil
+		}
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	h := sha256.New()
+	size, err := copyContext(ctx, h, file)
+	if err != nil {
+		return err
+	}
+	f.id, f.stamp, f.entry.Digest, f.entry.Size = id, stamp, Digest(h.Sum(nil)), size
+	// The stamp is from before the file was read: a change while it was read shows
+	// as a stamp that no longer holds.
+	if statErr == nil && stamp.size == size {
+		s.files.add(id, stamp, s.files.now().UnixNano(), f.entry.Digest)
+	}
+	return nil
+}
+
+// Changed looks at the files again and returns the path of one whose content is
+// not what was pinned, or "".
+func (s *Store) Changed(ctx context.Context, p Pin) (string, error) {
+	moved := false
+	for _, f := range p.files {
+		if f.mode == 'd' {
+			continue
+		}
+		id, stamp, err := statFile(filepath.Join(p.Path, filepath.FromSlash(f.rel)))
+		if err != nil || id != f.id || stamp != f.stamp {
+			moved = true
+		}
+	}
+	if !moved && p.Object.Kind == File {
+		return "", nil
+	}
+	again, err := s.PinPath(ctx, p.Path, p.patterns)
+	if err != nil {
+		return p.Path, nil // it is gone, or of another kind
+	}
+	if again.Object == p.Object {
+		return "", nil
+	}
+	before := make(map[string]Digest, len(p.files))
+	for _, f := range p.files {
+		before[f.rel] = f.entry.Digest
+	}
+	for _, f := range again.files {
+		if d, ok := before[f.rel]; !ok || d != f.entry.Digest {
+			return filepath.Join(p.Path, filepath.FromSlash(f.rel)), nil
+		}
+	}
+	return p.Path, nil
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"pipe/cache"
+	"pipe/internal/logging"
+	"pipe/models"
+	"pipe/pipeline"
+	"pipe/pipeline/runner"
+	"pipe/pipeline/source"
+	"pipe/stages"
+	"pipe/stages/builtin"
+)
+
+// commands is the command line. Each command has a file of its own.
+type commands struct {
+	Run    runCommand    `cmd:"" help:"Bring a pipeline up to date."`
+	Status statusCommand `cmd:"" help:"Show what is up to date and what would run."`
+	Graph  graphCommand  `cmd:"" help:"Draw a pipeline with the state of each stage."`
+	Get    getCommand    `cmd:"" help:"Copy an output of the last run out of the store."`
+	Log    logCommand    `cmd:"" help:"Print the log of a stage in the last run."`
+	Stages stagesCommand `cmd:"" help:"List the stage kinds, or describe one."`
+	Schema schemaCommand `cmd:"" help:"Print the JSON Schema of pipeline files."`
+
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// storeFlag is shared by the commands that use the store.
+type storeFlag struct {
+	Store string `help:"The store's folder." env:"PIPE_STORE" default:".pipe" placeholder:"DIR"`
+}
+
+// app is what the commands work with.
+type app struct {
+	ctx            context.Context
+	stdout, stderr io.Writer
+	log            logging.Logger
+	kinds          *stages.Registry
+	sources        source.Sources
+}
+
+// Main runs the command line and returns the exit code.
+func Main() int {
+	ctx, stop := interruptible()
+	defer stop()
+	a := &app{ctx: ctx, stdout: os.Stdout, stderr: os.Stderr, log: logging.New(os.Stderr),
+		kinds: builtin.Kinds(), sources: source.Sources{Builtin: models.Builtin()}}
+	return a.main(os.Args[1:])
+}
+
+func (a *app) main(args []string) int {
+	var cli commands
+	parser, err := kong.New(&cli, kong.Name("pipe"), kong.Writers(a.stdout, a.stderr), kong.UsageOnError(),
+		kong.Description("Runs a pipeline that fine-tunes a Mistral model, and caches every step by content.\n\n"+exitCodes),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Exit(func(code int) { panic(exitRequest(code)) }))
+	if err != nil {
+		panic("internal error: " + err.Error())
+	}
+	return a.finish(func() error {
+		if len(args) == 0 {
+			args = []string{"--help"}
+		}
+		ctx, err := parser.Parse(args)
+		if err != nil {
+			return usageError{err}
+		}
+		return ctx.Run(a)
+	})
+}
+
+// interruptible returns a context that the first Ctrl-C or SIGTERM ends. A second
+// one ends the process at once.
+func interruptible() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(exitInterrupted)
+	}()
+	return ctx, func() { signal.Stop(signals); cancel() }
+}
+
+// isPipelineFile says whether an argument names a file and not a stage.
+func isPipelineFile(arg string) bool {
+	return strings.HasSuffix(arg, ".yaml") || strings.HasSuffix(arg, ".yml")
+}
+
+// defaultPipelines is where run looks for a file when none is named.
+const defaultPipelines = "pipelines"
+
+// onlyPipeline returns the one file in pipelines/.
+func onlyPipeline() (string, error) {
+	var found []string
+	for _, pattern := range []string{"*.yaml", "*.yml"} {
+		matches, _ := filepath.Glob(filepath.Join(defaultPipelines, pattern))
+		found = append(found, matches...)
+	}
+	slices.Sort(found)
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", usageError{fmt.Errorf("no pipeline file is named, and there is none in %s/ (pipe init writes an example)", defaultPipelines)}
+	}
+	return "", usageError{fmt.Errorf("no pipeline file is named, and %s/ has several: %s", defaultPipelines, strings.Join(found, ", "))}
+}
+
+// resolve reads a pipeline file and makes its plan.
+func (a *app) resolve(path, profile string, sets []string) (*pipeline.Plan, error) {
+	f, err := pipeline.Read(path)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	plan, err := f.Resolve(a.kinds, pipeline.Options{Profile: profile, Set: sets})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return plan, nil
+}
+
+// newRunner returns a runner of a plan on this machine.
+func (a *app) newRunner(plan *pipeline.Plan, store *cache.Store) *runner.Runner {
+	dir, _ := os.Getwd()
+	return &runner.Runner{Plan: plan, Store: store, Sources: a.sources, Machine: runner.Machine(), Version: version(), Dir: dir,
+		Device: stages.Device{Tier: os.Getenv("PIPE_CPU")}}
+}
+
+// openStore opens the store, or fails as infrastructure.
+func openStore(dir string) (*cache.Store, error) {
+	store, err := cache.Open(dir)
+	if err != nil {
+		return nil, infrastructureError{err}
+	}
+	return store, nil
+}
+
+// lastRun returns the newest run in the store that keep accepts; nil keeps all.
+func lastRun(store *cache.Store, keep func(p *runner.Past) bool) (*runner.Past, error) {
+	var found *runner.Past
+	err := runner.EachPast(store, func(p *runner.Past) bool {
+		if keep == nil || keep(p) {
+			found = p
+		}
+		return found == nil
+	})
+	if err == nil && found == nil {
+		err = usageError{fmt.Errorf("the store %s knows no such run (pipe run FILE makes one)", store.Dir())}
+	}
+	return found, err
+}
+
+// planFor returns the plan for a file, or without one for the newest run's.
+func (a *app) planFor(store *cache.Store, file, profile string, sets []string) (*pipeline.Plan, error) {
+	if file == "" {
+		last, err := lastRun(store, nil)
+		if err != nil {
+			return nil, err
+		}
+		file = last.Start.File
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(last.Start.Dir, file)
+		}
+		if dir, err := os.Getwd(); err == nil {
+			if rel, err := filepath.Rel(dir, file); err == nil && !strings.HasPrefix(rel, "..") {
+				file = rel
+			}
+		}
+		if profile == "" && last.Start.Profile != pipeline.DefaultProfile {
+			profile = last.Start.Profile
+		}
+	}
+	return a.resolve(file, profile, sets)
+}

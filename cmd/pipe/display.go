@@ -1,0 +1,327 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+
+	"pipe/internal/logging"
+	"pipe/pipeline/runner"
+)
+
+// newSink returns where a run's events go: lines for people or for machines.
+func (a *app) newSink(json bool) runner.Sink {
+	if json {
+		return &jsonSink{out: a.stdout, log: logging.NewJSON(a.stderr)}
+	}
+	f, ok := a.stdout.(*os.File)
+	d := &display{out: a.stdout, running: map[string]*runningStage{}}
+	if ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+		d.width = func() int { w, _, err := term.GetSize(int(f.Fd())); return orDefault(w, err) }
+	}
+	return d
+}
+
+func orDefault(width int, err error) int {
+	if err != nil || width <= 0 {
+		return 80
+	}
+	return width
+}
+
+// jsonSink writes every event as a line of JSON, and logs besides.
+type jsonSink struct {
+	out io.Writer
+	log logging.Logger
+}
+
+func (s *jsonSink) Event(e runner.Event) {
+	s.line(e)
+	if e.Type == "log" {
+		fields := []any{"stage", e.Stage}
+		for _, f := range e.Fields {
+			fields = append(fields, f.Name, f.Value)
+		}
+		if e.Level == "warn" {
+			s.log.Warn(e.Message, fields...)
+		} else {
+			s.log.Info(e.Message, fields...)
+		}
+	}
+}
+
+func (s *jsonSink) Summary(sum runner.Summary) { s.line(sum) }
+
+func (s *jsonSink) line(v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("internal error: event: " + err.Error())
+	}
+	s.out.Write(append(b, '\n'))
+}
+
+// display writes plain lines. In a terminal the last line shows what is running
+// and is written over.
+type display struct {
+	out     io.Writer
+	width   func() int // nil outside a terminal
+	running map[string]*runningStage
+	order   []string
+	status  bool // a status line is on the screen
+	names   int  // width of the longest stage name seen
+}
+
+type runningStage struct {
+	last    runner.Event
+	started time.Time
+	shown   time.Time
+}
+
+func (d *display) Event(e runner.Event) {
+	d.names = max(d.names, len(e.Stage))
+	switch e.Type {
+	case "run_start":
+		d.print("%s (%s)", e.Pipeline, e.Profile)
+	case "stage_start":
+		d.running[e.Stage] = &runningStage{last: e, started: e.Time, shown: e.Time}
+		d.order = append(d.order, e.Stage)
+		d.stage(e.Stage, "runs: %s", e.Why)
+	case "progress":
+		d.progress(e)
+	case "log":
+		mark := ""
+		if e.Level == "warn" {
+			mark = "warning: "
+		}
+		d.stage(e.Stage, "%s%s", mark, logText(e))
+	case "stage_end":
+		delete(d.running, e.Stage)
+		d.end(e)
+	case "publish":
+		d.published(e)
+	}
+}
+
+func (d *display) Summary(runner.Summary) { d.clear() }
+
+// logText is a log entry on one line.
+func logText(e runner.Event) string {
+	var b strings.Builder
+	b.WriteString(e.Message)
+	for i, f := range e.Fields {
+		sep := ", "
+		if i == 0 {
+			sep = ": "
+		}
+		fmt.Fprintf(&b, "%s%s %s", sep, f.Name, showField(f.Value))
+	}
+	return b.String()
+}
+
+func showField(v any) string {
+	switch x := v.(type) {
+	case float64:
+		return fmt.Sprintf("%.4g", x)
+	case []string:
+		return strings.Join(x, " | ")
+	case []any:
+		parts := make([]string, len(x))
+		for i, p := range x {
+			parts[i] = fmt.Sprint(p)
+		}
+		return strings.Join(parts, " | ")
+	}
+	return fmt.Sprint(v)
+}
+
+func (d *display) end(e runner.Event) {
+	switch e.Outcome {
+	case runner.Ran:
+		d.stage(e.Stage, "ran in %s", seconds(e.Seconds))
+	case runner.Cached:
+		d.stage(e.Stage, "cached")
+	case runner.Failed:
+		d.stage(e.Stage, "failed: %s", e.Error)
+	case runner.Skipped:
+		d.stage(e.Stage, "skipped: %s", e.Why)
+	case runner.Interrupted:
+		d.stage(e.Stage, "interrupted; nothing of it is kept")
+	}
+	if e.Withheld != "" {
+		d.stage(e.Stage, "not to be published: %s", e.Withheld)
+	}
+}
+
+func (d *display) published(e runner.Event) {
+	switch e.Decision {
+	case "published":
+		d.stage(e.Stage, "published %s at %s", e.Port, e.To)
+	case "restored":
+		d.stage(e.Stage, "warning: %s had been changed; restored", e.To)
+	case "failed":
+		d.stage(e.Stage, "failed to publish %s: %s", e.Port, e.Error)
+	}
+}
+
+// Outside a terminal a stage's progress is a line now and then: often at first,
+// seldom in a long stage.
+const (
+	firstPause = 2 * time.Second
+	laterPause = 15 * time.Second
+	laterAfter = time.Minute
+)
+
+func (d *display) progress(e runner.Event) {
+	s := d.running[e.Stage]
+	if s == nil {
+		return
+	}
+	s.last = e
+	if d.width != nil {
+		d.redraw()
+		return
+	}
+	pause := firstPause
+	if e.Time.Sub(s.started) > laterAfter {
+		pause = laterPause
+	}
+	if e.Time.Sub(s.shown) >= pause {
+		s.shown = e.Time
+		d.stage(e.Stage, "%s", progressText(e))
+	}
+}
+
+// progressText is "step 45 of 225, 20 %, 9,120 tokens/s, 12s left, loss 0.31".
+func progressText(e runner.Event) string {
+	var parts []string
+	if e.Total > 0 {
+		parts = append(parts, fmt.Sprintf("%s of %s %s", count(e.Done), count(e.Total), e.Unit), fmt.Sprintf("%.0f %%", 100*e.Done/e.Total))
+	} else {
+		parts = append(parts, count(e.Done)+" "+e.Unit)
+	}
+	if e.Rate > 0 {
+		unit := e.RateUnit
+		if unit == "" {
+			unit = e.Unit
+		}
+		parts = append(parts, fmt.Sprintf("%s %s/s", count(e.Rate), unit))
+	}
+	if e.SecondsLeft > 0 {
+		parts = append(parts, seconds(e.SecondsLeft)+" left")
+	}
+	if e.Text != "" {
+		parts = append(parts, e.Text)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// count is a number with separators.
+func count(v float64) string {
+	if v < 10 && v != float64(int64(v)) {
+		return fmt.Sprintf("%.1f", v)
+	}
+	s := fmt.Sprintf("%.0f", v)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// seconds is a length of time for people.
+func seconds(s float64) string {
+	d := time.Duration(s * float64(time.Second))
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%.0f ms", s*1000)
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", s)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+}
+
+func (d *display) stage(name, format string, args ...any) {
+	for i, line := range strings.Split(strings.TrimRight(fmt.Sprintf(format, args...), "\n"), "\n") {
+		label := name
+		if i > 0 {
+			label = ""
+		}
+		d.print("%-*s  %s", d.names, label, line)
+	}
+}
+
+// print writes a line that stays, below which the status line is drawn again.
+func (d *display) print(format string, args ...any) {
+	d.clear()
+	fmt.Fprintln(d.out, printable(fmt.Sprintf(format, args...)))
+	d.redraw()
+}
+
+// printable keeps data from moving the terminal's cursor.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '·'
+		}
+		return r
+	}, s)
+}
+
+func (d *display) clear() {
+	if d.status {
+		fmt.Fprint(d.out, "\r\x1b[K")
+		d.status = false
+	}
+}
+
+func (d *display) redraw() {
+	if d.width == nil {
+		return
+	}
+	var parts []string
+	for _, name := range d.order {
+		if s := d.running[name]; s != nil && s.last.Type == "progress" {
+			parts = append(parts, name+" "+progressText(s.last))
+		}
+	}
+	d.clear()
+	if len(parts) == 0 {
+		return
+	}
+	line := []rune(printable(strings.Join(parts, "   ")))
+	fmt.Fprint(d.out, string(line[:min(len(line), max(d.width()-1, 1))]))
+	d.status = true
+}
+
+// printForecasts lists what a run would do.
+func printForecasts(w io.Writer, forecasts []runner.Forecast) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range forecasts {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", f.Step.Name, f.Prospect, printable(f.Why))
+	}
+	t.Flush()
+}
+
+// printSummary is the last line of a run.
+func printSummary(w io.Writer, sum runner.Summary) {
+	counts := map[runner.Outcome]int{}
+	var total float64
+	for _, s := range sum.Stages {
+		counts[s.Outcome]++
+		total += s.Seconds
+	}
+	var parts []string
+	for _, o := range []runner.Outcome{runner.Ran, runner.Cached, runner.Failed, runner.Skipped, runner.Interrupted} {
+		if n := counts[o]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, o))
+		}
+	}
+	fmt.Fprintf(w, "\n%s\n", strings.Join(parts, ", "))
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"pipe/internal/problem"
+	"pipe/pipeline/runner"
+)
+
+const (
+	exitFailed         = 1
+	exitUsage          = 2
+	exitGate           = 3
+	exitInfrastructure = 5
+	exitInterrupted    = 130
+)
+
+const exitCodes = `Exit codes: 0 done; 1 a stage failed; 2 usage or pipeline file; 3 a gate was not passed, or (status --exit-code) something is stale; 5 infrastructure (disk, device); 130 interrupted.`
+
+// usageError is a mistake in the command line or the pipeline file.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// infrastructureError is the machine's fault.
+type infrastructureError struct{ error }
+
+func (e infrastructureError) Unwrap() error { return e.error }
+
+// exitStatus is an exit code without a message: what there is to say was said.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// exitRequest is kong's wish to end the program, after help for example.
+type exitRequest int
+
+// finish runs a command, prints its error and returns the exit code. It is the one
+// place where errors become codes.
+func (a *app) finish(run func() error) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			request, ok := r.(exitRequest)
+			if !ok {
+				panic(r)
+			}
+			code = int(request)
+		}
+	}()
+	err := run()
+	if err == nil {
+		return 0
+	}
+	var status exitStatus
+	if errors.As(err, &status) {
+		return int(status)
+	}
+	a.complain(err)
+	return codeOf(err)
+}
+
+// complain prints an error on standard error.
+func (a *app) complain(err error) {
+	var list problem.List
+	if errors.As(err, &list) {
+		fmt.Fprintln(a.stderr, list)
+		if len(list) > 1 {
+			fmt.Fprintf(a.stderr, "pipe: %d problems\n", len(list))
+		}
+		return
+	}
+	fmt.Fprintf(a.stderr, "pipe: %s\n", strings.TrimSpace(err.Error()))
+}
+
+func codeOf(err error) int {
+	var usage usageError
+	var infrastructure infrastructureError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &infrastructure), runner.IsInfrastructure(err):
+		return exitInfrastructure
+	}
+	return exitFailed
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"pipe/cache"
+	"pipe/internal/document"
+	"pipe/pipeline/runner"
+)
+
+type getCommand struct {
+	storeFlag
+	Output string `arg:"" name:"stage.port" help:"An output of the last run."`
+	Dir    string `arg:"" optional:"" help:"Where to put it: a folder becomes DIR itself, a file the file DIR. Without it the place in the store is printed."`
+}
+
+// Run is called by kong.
+func (c *getCommand) Run(a *app) error {
+	stage, port, ok := strings.Cut(c.Output, ".")
+	if !ok {
+		return usageError{fmt.Errorf("%q must be STAGE.PORT", c.Output)}
+	}
+	store, err := openStore(c.Store)
+	if err != nil {
+		return err
+	}
+	o, err := findOutput(store, stage, port)
+	if err != nil {
+		return err
+	}
+	if err := store.Verify(o); err != nil {
+		return fmt.Errorf("%s: %w (the next run makes it again)", c.Output, err)
+	}
+	if c.Dir == "" {
+		return a.printPlace(store, o)
+	}
+	return copyOut(store, o, c.Dir)
+}
+
+// findOutput returns an output of the newest run that has the stage.
+func findOutput(store *cache.Store, stage, port string) (cache.Object, error) {
+	past, err := lastRun(store, func(p *runner.Past) bool { _, ok := p.Result(stage); return ok })
+	if err != nil {
+		return cache.Object{}, usageError{fmt.Errorf("no run in the store %s has a stage %q", store.Dir(), stage)}
+	}
+	for _, e := range slices.Backward(past.Events) {
+		if e.Type != "stage_end" || e.Stage != stage {
+			continue
+		}
+		if e.Outcome != runner.Ran && e.Outcome != runner.Cached {
+			return cache.Object{}, fmt.Errorf("stage %q %s in the last run (%s)", stage, e.Outcome, past.ID)
+		}
+		o, ok := e.Outputs[port]
+		if ok {
+			return o, nil
+		}
+		if e.Withheld != "" {
+			return o, fmt.Errorf("stage %q made no output %q: %s", stage, port, e.Withheld)
+		}
+		var names []string
+		for name := range e.Outputs {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return o, usageError{fmt.Errorf("stage %q has no output %q (%s)", stage, port, document.Suggest(port, names))}
+	}
+	panic("internal error: a run lost its stage")
+}
+
+// printPlace prints where an object lies in the store: of a folder, its manifest.
+func (a *app) printPlace(store *cache.Store, o cache.Object) error {
+	_, err := fmt.Fprintln(a.stdout, store.BlobPath(o.Digest))
+	return err
+}
+
+// copyOut puts an object at path. A folder may be there if it is empty.
+func copyOut(store *cache.Store, o cache.Object, path string) error {
+	if info, err := os.Lstat(path); err == nil {
+		if !info.IsDir() {
+			return usageError{fmt.Errorf("%s is there already", path)}
+		}
+		if err := os.Remove(path); err != nil { // an empty folder only
+			return usageError{fmt.Errorf("%s is there already and is not empty", path)}
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	// Complete or absent, also if this process is killed.
+	temp, err := os.MkdirTemp(filepath.Dir(path), ".pipe-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+	fresh := filepath.Join(temp, "output")
+	if err := store.Copy(o, fresh); err != nil {
+		return err
+	}
+	return os.Rename(fresh, path)
+}

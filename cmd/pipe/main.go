@@ -1,0 +1,6 @@
+// Command pipe runs declarative fine-tuning pipelines.
+package main
+
+import "os"
+
+func main() { os.Exit(Main()) }

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"pipe/pipeline"
+	"pipe/pipeline/runner"
+)
+
+type runCommand struct {
+	storeFlag
+	Args      []string `arg:"" optional:"" name:"file-or-stage" help:"The pipeline file, if the first ends in .yaml or .yml, and the stages to bring up to date; all by default."`
+	Profile   string   `help:"The profile of the file to run." placeholder:"NAME"`
+	Set       []string `help:"Change a parameter: stage.key=value or params.key=value." placeholder:"KEY=VALUE" sep:"none"`
+	Jobs      int      `short:"j" help:"Stages at once; one a processor by default." placeholder:"N"`
+	DryRun    bool     `short:"n" help:"Say what would run, and why; run nothing."`
+	KeepGoing bool     `short:"k" help:"Run what can be run although an input is missing."`
+	Recompute []string `help:"Run a stage even if its result is known, and say whether the bytes are the same." placeholder:"STAGE"`
+	JSON      bool     `name:"json" help:"Print every event as a line of JSON on standard output; logs go to standard error."`
+}
+
+// Run is called by kong.
+func (c *runCommand) Run(a *app) error {
+	sink := a.newSink(c.JSON)
+	err := c.run(a, sink)
+	if c.JSON && err != nil {
+		var status exitStatus
+		if !errors.As(err, &status) { // nothing was run: the summary is still owed
+			sink.Summary(runner.Summary{Type: "summary", Time: time.Now(), Exit: codeOf(err), Stages: []runner.StageResult{}, Published: []runner.Published{}, Error: err.Error()})
+		}
+	}
+	return err
+}
+
+func (c *runCommand) run(a *app, sink runner.Sink) error {
+	plan, targets, err := c.plan(a)
+	if err != nil {
+		return err
+	}
+	store, err := openStore(c.Store)
+	if err != nil {
+		return err
+	}
+	r := a.newRunner(plan, store)
+	r.Sink, r.Targets, r.Recompute, r.Jobs, r.KeepGoing = sink, targets, c.Recompute, c.Jobs, c.KeepGoing
+	if err := r.Preflight(); err != nil {
+		return usageError{err}
+	}
+	if c.DryRun {
+		return a.dryRun(r, c.JSON, sink)
+	}
+	summary, err := r.Run(a.ctx)
+	if err != nil {
+		return infrastructureError{err}
+	}
+	if !c.JSON {
+		a.epilogue(r, summary)
+	}
+	if summary.Exit != 0 {
+		return exitStatus(summary.Exit)
+	}
+	return nil
+}
+
+// plan splits the arguments into file and stages and resolves the file.
+func (c *runCommand) plan(a *app) (*pipeline.Plan, []string, error) {
+	args := c.Args
+	var file string
+	if len(args) > 0 && isPipelineFile(args[0]) {
+		file, args = args[0], args[1:]
+	} else {
+		var err error
+		if file, err = onlyPipeline(); err != nil {
+			return nil, nil, err
+		}
+	}
+	plan, err := a.resolve(file, c.Profile, c.Set)
+	return plan, args, err
+}
+
+// dryRun prints the forecast of a run.
+func (a *app) dryRun(r *runner.Runner, json bool, sink runner.Sink) error {
+	forecasts, err := r.Forecast(a.ctx)
+	if err != nil {
+		return err
+	}
+	if json {
+		for _, f := range forecasts {
+			sink.Event(runner.Event{Type: "forecast", Time: time.Now(), Stage: f.Step.Name, Key: f.Key, Why: f.Why, Outcome: runner.Outcome(f.Prospect)})
+		}
+		sink.Summary(runner.Summary{Type: "summary", Time: time.Now(), Stages: []runner.StageResult{}, Published: []runner.Published{}})
+		return nil
+	}
+	printForecasts(a.stdout, forecasts)
+	return nil
+}
+
+// epilogue shows what the stages have to say at the end, and how to go on.
+func (a *app) epilogue(r *runner.Runner, summary runner.Summary) {
+	for _, text := range r.Summaries() {
+		fmt.Fprintf(a.stdout, "\n%s", text)
+	}
+	printSummary(a.stdout, summary)
+}

@@ -1,0 +1,414 @@
+package pipeline
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"pipe/internal/document"
+	"pipe/internal/problem"
+	"pipe/stages"
+)
+
+// Options choose what a File is resolved for.
+type Options struct {
+	Profile string   // "" is the default one
+	Set     []string // stage.key=value or params.key=value
+}
+
+// Resolve makes the plan for a profile. Every other profile is resolved too, so
+// that a mistake in one is found before the night it is needed. The error is a
+// problem.List with all that is wrong.
+func (f *File) Resolve(kinds *stages.Registry, opts Options) (*Plan, error) {
+	if opts.Profile == "" {
+		opts.Profile = DefaultProfile
+	}
+	names := append([]string{DefaultProfile}, f.Profiles()...)
+	if !slices.Contains(names, opts.Profile) {
+		return nil, problem.List{f.root.Problem("there is no profile %q", opts.Profile).WithHint("%s", document.Suggest(opts.Profile, names))}
+	}
+	sets, problems := parseSets(opts.Set, f.stages, f.params)
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	var plan *Plan
+	for _, name := range names {
+		overlay := (*document.Node)(nil)
+		for _, p := range f.profiles {
+			if p.Key == name {
+				overlay = p.Value
+			}
+		}
+		r := &resolver{file: f, kinds: kinds}
+		params, stageNodes := document.Merge(f.params, overlay.Get("params")), document.Merge(f.stages, overlay.Get("stages"))
+		if name == opts.Profile {
+			params, stageNodes = document.Merge(params, sets.Get("params")), document.Merge(stageNodes, sets.Get("stages"))
+		}
+		r.scope = newScope(f.Name, name, params, &r.problems)
+		p := r.resolve(stageNodes)
+		p.Profile = name
+		if name == opts.Profile {
+			plan = p
+		}
+		problems = append(problems, r.problems...)
+	}
+	if err := unique(problems).Err(); err != nil {
+		return nil, err
+	}
+	return plan, nil
+}
+
+// unique drops problems that several profiles share.
+func unique(list problem.List) problem.List {
+	seen := map[problem.Problem]bool{}
+	var out problem.List
+	for _, p := range list {
+		if !seen[p] {
+			out.Add(p)
+		}
+		seen[p] = true
+	}
+	return out
+}
+
+// resolver builds one plan.
+type resolver struct {
+	file     *File
+	kinds    *stages.Registry
+	scope    *scope
+	problems problem.List
+
+	steps map[string]*Step
+	raw   map[string]*stageNode
+}
+
+// stageNode is a stage as it stands in the file.
+type stageNode struct {
+	Uses      *document.Node `yaml:"uses" help:"the stage kind; default: the stage's name"`
+	In        *document.Node `yaml:"in" help:"input ports"`
+	Out       *document.Node `yaml:"out" help:"output ports, of kinds that leave them to the stage"`
+	With      *document.Node `yaml:"with" help:"parameters"`
+	Publish   *document.Node `yaml:"publish" help:"outputs to put at a path"`
+	Resources resourcesNode  `yaml:"resources" help:"what the stage takes of the machine"`
+}
+
+type resourcesNode struct {
+	CPU    int    `yaml:"cpu" default:"1" min:"1" help:"processors"`
+	GPU    int    `yaml:"gpu" default:"0" min:"0" help:"GPUs"`
+	Memory string `yaml:"memory" default:"0" help:"bytes, as in 4GiB"`
+}
+
+func (r *resolver) resolve(stageNodes *document.Node) *Plan {
+	plan := &Plan{Name: r.file.Name, File: r.file.Path}
+	r.steps, r.raw = map[string]*Step{}, map[string]*stageNode{}
+	order := make([]*Step, 0, len(stageNodes.Entries))
+	for _, e := range stageNodes.Entries {
+		if s := r.declare(stageNodes, e); s != nil {
+			order = append(order, s)
+		}
+	}
+	// Every step is known before any is connected: a reference may point forward.
+	for _, s := range order {
+		r.connect(s)
+	}
+	for _, s := range order {
+		r.bind(s)
+	}
+	r.checkPublications(order)
+	sorted, cycles := sortSteps(order)
+	for _, cycle := range cycles {
+		r.problems.Add(cycleProblem(cycle))
+	}
+	plan.Steps = sorted
+	return plan
+}
+
+// declare finds a stage's kind and outputs.
+func (r *resolver) declare(all *document.Node, e document.Entry) *Step {
+	at := *e.Value
+	at.Pos = e.Pos
+	s := &Step{Name: e.Key, at: &at}
+	node := &stageNode{}
+	if e.Value.Kind == document.Null {
+		e.Value = &document.Node{Kind: document.Map, Pos: e.Pos}
+	}
+	if problems := document.Decode(e.Value, node, fmt.Sprintf("stage %q: key", e.Key), &at); len(problems) > 0 {
+		r.problems = append(r.problems, problems...)
+	}
+	uses := e.Key
+	where := &at
+	if node.Uses != nil {
+		where = r.scope.node(node.Uses, false)
+		uses = where.Text
+		if where.Kind != document.String {
+			r.problems.Add(where.Problem("stage %q: uses: must be a stage kind, got %s", e.Key, where.Describe()))
+			return nil
+		}
+	}
+	if s.Kind = r.kinds.Lookup(uses); s.Kind == nil {
+		r.problems.Add(where.Problem("stage %q: there is no stage kind %q", e.Key, uses).WithHint("%s", document.Suggest(uses, r.kinds.Names())))
+	}
+	r.steps[s.Name], r.raw[s.Name] = s, node
+	s.Outputs = r.outputs(s, node.Out)
+	s.Resources = Resources{CPU: node.Resources.CPU, GPU: node.Resources.GPU}
+	var err error
+	if s.Resources.Memory, err = parseSize(node.Resources.Memory); err != nil {
+		r.problems.Add(e.Value.Find("resources.memory").Problem("stage %q: resources.memory: %v", e.Key, err).WithHint("write it with a unit: 512MiB, 4GiB"))
+	}
+	return s
+}
+
+func (r *resolver) outputs(s *Step, out *document.Node) []stages.OutputPort {
+	if s.Kind == nil {
+		return nil
+	}
+	if !s.Kind.Open {
+		if out != nil {
+			r.problems.Add(out.Problem("stage %q: out: stages of kind %q have the outputs %s", s.Name, s.Kind.Name, strings.Join(portNames(s.Kind.Outputs), ", ")))
+		}
+		return s.Kind.Outputs
+	}
+	if out == nil {
+		r.problems.Add(s.at.Problem("stage %q: key %q is missing", s.Name, "out").WithHint("it lists the outputs, as in: out: [result]"))
+		return nil
+	}
+	if out.Kind != document.List {
+		r.problems.Add(out.Problem("stage %q: out: must be a list of names, got %s", s.Name, out.Describe()))
+		return nil
+	}
+	var ports []stages.OutputPort
+	for _, item := range out.Items {
+		switch {
+		case item.Kind != document.String || !stages.ValidPortName(item.Text):
+			r.problems.Add(item.Problem("stage %q: out: a name is made of lower-case letters, digits, dashes and underscores, got %s", s.Name, item.Describe()))
+		case slices.Contains(portNames(ports), item.Text):
+			r.problems.Add(item.Problem("stage %q: out: %q stands twice", s.Name, item.Text))
+		default:
+			ports = append(ports, stages.OutputPort{Name: item.Text})
+		}
+	}
+	return ports
+}
+
+func portNames(ports []stages.OutputPort) []string {
+	names := make([]string, len(ports))
+	for i, p := range ports {
+		names[i] = p.Name
+	}
+	return names
+}
+
+// connect resolves a stage's inputs.
+func (r *resolver) connect(s *Step) {
+	in := r.raw[s.Name].In
+	if s.Kind == nil {
+		return
+	}
+	if in != nil && in.Kind != document.Map && in.Kind != document.Null {
+		r.problems.Add(in.Problem("stage %q: in: must be a map from port to value, got %s", s.Name, in.Describe()))
+		return
+	}
+	given := map[string]document.Entry{}
+	var order []stages.InputPort
+	if in != nil {
+		for _, e := range in.Entries {
+			given[e.Key] = e
+			port, known := s.Kind.Input(e.Key)
+			if s.Kind.Open && !stages.ValidPortName(e.Key) {
+				r.problems.Add(in.KeyProblem(e, "stage %q: in: the name %q must be made of lower-case letters, digits, dashes and underscores", s.Name, e.Key))
+			} else if !known {
+				r.problems.Add(in.KeyProblem(e, "stage %q: kind %q has no input %q", s.Name, s.Kind.Name, e.Key).WithHint("%s", document.Suggest(e.Key, inputNames(s.Kind))))
+			} else if s.Kind.Open {
+				order = append(order, port)
+			}
+		}
+	}
+	if !s.Kind.Open {
+		order = s.Kind.Inputs
+	}
+	for _, port := range order {
+		e, ok := given[port.Name]
+		if !ok {
+			if !port.Optional {
+				r.problems.Add(s.at.Problem("stage %q: input %q is not connected", s.Name, port.Name).WithHint("in: { %s: … }: %s", port.Name, port.Help))
+			}
+			continue
+		}
+		if input, ok := r.input(s, port, e.Value); ok {
+			s.Inputs = append(s.Inputs, input)
+		}
+	}
+}
+
+func inputNames(k *stages.Kind) []string {
+	names := make([]string, len(k.Inputs))
+	for i, p := range k.Inputs {
+		names[i] = p.Name
+	}
+	return names
+}
+
+// input resolves what is connected to one port: ${stage.output}, or a source.
+func (r *resolver) input(s *Step, port stages.InputPort, n *document.Node) (Input, bool) {
+	if n.Kind != document.String {
+		r.problems.Add(n.Problem("stage %q: in: %s must be a path or a reference, got %s", s.Name, port.Name, n.Describe()))
+		return Input{}, false
+	}
+	if m := reference.FindStringSubmatch(n.Text); m != nil && m[0] == n.Text && isStageReference(m[1]) {
+		name, output, _ := strings.Cut(m[1], ".")
+		return r.upstream(s, port, n, name, output)
+	}
+	value := r.scope.node(n, false)
+	if value.Kind != document.String || value.Text == "" {
+		r.problems.Add(value.Problem("stage %q: in: %s must be a path, got %s", s.Name, port.Name, value.Describe()))
+		return Input{}, false
+	}
+	source := value.Text
+	if !HasScheme(source) {
+		source = r.file.join(value, source)
+	}
+	return Input{Port: port, Source: source, at: value}, true
+}
+
+func isStageReference(name string) bool {
+	return strings.Contains(name, ".") && !strings.HasPrefix(name, "params.")
+}
+
+// HasScheme says whether a source is a reference such as builtin:name, and no path.
+func HasScheme(source string) bool {
+	scheme, _, ok := strings.Cut(source, ":")
+	return ok && len(scheme) > 1 && !strings.ContainsAny(scheme, `/\. `)
+}
+
+func (r *resolver) upstream(s *Step, port stages.InputPort, n *document.Node, name, output string) (Input, bool) {
+	from := r.steps[name]
+	if from == nil {
+		r.problems.Add(n.Problem("stage %q: in: %s: there is no stage %q", s.Name, port.Name, name).
+			WithHint("%s", document.Suggest(name, slices.Sorted(maps.Keys(r.steps)))))
+		return Input{}, false
+	}
+	if _, ok := from.Output(output); !ok {
+		if from.Kind != nil {
+			r.problems.Add(n.Problem("stage %q: in: %s: stage %q has no output %q", s.Name, port.Name, name, output).
+				WithHint("outputs of %q are %s", name, strings.Join(portNames(from.Outputs), ", ")))
+		}
+		return Input{}, false
+	}
+	return Input{Port: port, From: from, FromPort: output, at: n}, true
+}
+
+// bind decodes a stage's parameters and publications.
+func (r *resolver) bind(s *Step) {
+	raw := r.raw[s.Name]
+	if s.Kind == nil {
+		return
+	}
+	with := raw.With
+	if with != nil && with.Kind == document.Map {
+		with = r.interpolateParams(s, with)
+	}
+	var problems problem.List
+	s.Params, problems = s.Kind.Decode(with, s.at)
+	for _, p := range problems {
+		p.Message = fmt.Sprintf("stage %q: %s", s.Name, p.Message)
+		r.problems.Add(p)
+	}
+	if raw.Publish != nil {
+		r.publications(s, raw.Publish)
+	}
+}
+
+// interpolateParams replaces references in with:, as each parameter allows it.
+func (r *resolver) interpolateParams(s *Step, with *document.Node) *document.Node {
+	mode := map[string]string{}
+	for _, f := range s.Kind.Fields() {
+		mode[f.Name] = f.Tag.Get("references")
+	}
+	c := *with
+	c.Entries = make([]document.Entry, len(with.Entries))
+	for i, e := range with.Entries {
+		switch mode[e.Key] {
+		case "none": // the kind says what it thinks of ${…}
+		case "ports":
+			e.Value = r.scope.node(e.Value, true)
+			r.checkPorts(s, e.Value)
+		default:
+			e.Value = r.scope.node(e.Value, false)
+		}
+		c.Entries[i] = e
+	}
+	return &c
+}
+
+// checkPorts finds ${in.x} and ${out.x} that name no port of the stage.
+func (r *resolver) checkPorts(s *Step, n *document.Node) {
+	for _, item := range n.Items {
+		r.checkPorts(s, item)
+	}
+	for _, m := range reference.FindAllStringSubmatch(n.Text, -1) {
+		side, name, _ := strings.Cut(m[1], ".")
+		var names []string
+		switch side {
+		case "in":
+			for _, in := range s.Inputs {
+				names = append(names, in.Port.Name)
+			}
+		case "out":
+			names = portNames(s.Outputs)
+		default:
+			continue
+		}
+		if !slices.Contains(names, name) {
+			r.problems.Add(n.Problem("stage %q: %s names no port of the stage", s.Name, m[0]).WithHint("%s", document.Suggest(name, names)))
+		}
+	}
+}
+
+type publishNode struct {
+	To *document.Node `yaml:"to" required:"true" help:"a path, relative to the file"`
+}
+
+func (r *resolver) publications(s *Step, n *document.Node) {
+	if n.Kind != document.Map {
+		r.problems.Add(n.Problem("stage %q: publish: must be a map from output to path, got %s", s.Name, n.Describe()))
+		return
+	}
+	for _, e := range n.Entries {
+		if _, ok := s.Output(e.Key); !ok {
+			r.problems.Add(n.KeyProblem(e, "stage %q: publish: there is no output %q", s.Name, e.Key).
+				WithHint("outputs of %q are %s", s.Name, strings.Join(portNames(s.Outputs), ", ")))
+			continue
+		}
+		to := e.Value
+		if to.Kind == document.Map {
+			var p publishNode
+			if problems := document.Decode(to, &p, fmt.Sprintf("stage %q: publish: %s: key", s.Name, e.Key), to); len(problems) > 0 {
+				r.problems = append(r.problems, problems...)
+				continue
+			}
+			to = p.To
+		}
+		to = r.scope.node(to, false)
+		if to.Kind != document.String || to.Text == "" {
+			r.problems.Add(to.Problem("stage %q: publish: %s must be a path, got %s", s.Name, e.Key, to.Describe()))
+			continue
+		}
+		s.Publish = append(s.Publish, Publication{Port: e.Key, To: r.file.join(to, to.Text), at: to})
+	}
+}
+
+// checkPublications refuses two outputs at one path, or one inside another.
+func (r *resolver) checkPublications(steps []*Step) {
+	owner := map[string]string{}
+	for _, s := range steps {
+		for _, p := range s.Publish {
+			for to, other := range owner {
+				if to == p.To || strings.HasPrefix(p.To, to+"/") || strings.HasPrefix(to, p.To+"/") {
+					r.problems.Add(p.at.Problem("stage %q: publish: %s is also where %s goes", s.Name, p.To, other))
+				}
+			}
+			owner[p.To] = fmt.Sprintf("%s.%s", s.Name, p.Port)
+		}
+	}
+}

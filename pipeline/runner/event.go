@@ -1,0 +1,138 @@
+package runner
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"pipe/cache"
+)
+
+// Event is something that happened in a run: a line of --json and of the run's
+// history. Which fields are set depends on Type; docs/events.md lists them.
+type Event struct {
+	Type string    `json:"event"`
+	Time time.Time `json:"time"`
+
+	// run_start
+	Run      string   `json:"run,omitempty"`
+	Pipeline string   `json:"pipeline,omitempty"`
+	Profile  string   `json:"profile,omitempty"`
+	File     string   `json:"file,omitempty"`
+	Dir      string   `json:"dir,omitempty"` // the working directory
+	Targets  []string `json:"targets,omitempty"`
+
+	// stage_start, progress, log, stage_end, publish, forecast
+	Stage   string  `json:"stage,omitempty"`
+	Key     string  `json:"key,omitempty"`
+	Why     string  `json:"why,omitempty"`
+	Outcome Outcome `json:"outcome,omitempty"`
+	Seconds float64 `json:"seconds,omitempty"`
+
+	// progress
+	Done        float64 `json:"done,omitempty"`
+	Total       float64 `json:"total,omitempty"`
+	Unit        string  `json:"unit,omitempty"`
+	Rate        float64 `json:"rate,omitempty"`
+	RateUnit    string  `json:"rate_unit,omitempty"`
+	SecondsLeft float64 `json:"seconds_left,omitempty"`
+	Text        string  `json:"text,omitempty"`
+
+	// log
+	Level    string  `json:"level,omitempty"` // "info", "warn", "error"
+	Message  string  `json:"message,omitempty"`
+	Fields   []Field `json:"fields,omitempty"`
+	Replayed bool    `json:"replayed,omitempty"`
+
+	// stage_end
+	Outputs  map[string]cache.Object `json:"outputs,omitempty"`
+	Withheld string                  `json:"withheld,omitempty"`
+	Error    string                  `json:"error,omitempty"`
+
+	// publish
+	Port     string `json:"port,omitempty"`
+	To       string `json:"to,omitempty"`
+	Digest   string `json:"digest,omitempty"`
+	Decision string `json:"decision,omitempty"` // "published", "unchanged", "restored", "withheld", "failed"
+}
+
+// Field is a named value of a log entry.
+type Field struct {
+	Name  string `json:"name"`
+	Value any    `json:"value"`
+}
+
+// fieldsOf pairs up a Logger's arguments. What JSON cannot hold becomes text, so
+// that the entry that tells of a NaN is not lost.
+func fieldsOf(args []any) []Field {
+	var fields []Field
+	for i := 0; i+1 < len(args); i += 2 {
+		fields = append(fields, Field{Name: fmt.Sprint(args[i]), Value: plainValue(args[i+1])})
+	}
+	return fields
+}
+
+func plainValue(v any) any {
+	switch x := v.(type) {
+	case nil, bool, string, int, int32, int64, uint64:
+		return x
+	case float32:
+		return plainValue(float64(x))
+	case float64:
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return fmt.Sprint(x)
+		}
+		return x
+	case time.Duration:
+		return x.Round(time.Millisecond).String()
+	case []string:
+		return x
+	}
+	return fmt.Sprint(v)
+}
+
+// Outcome is how a stage ended.
+type Outcome string
+
+const (
+	Ran         Outcome = "ran"
+	Cached      Outcome = "cached"
+	Failed      Outcome = "failed"
+	Skipped     Outcome = "skipped"
+	Interrupted Outcome = "interrupted"
+)
+
+// StageResult is a stage's line in the summary.
+type StageResult struct {
+	Stage   string  `json:"stage"`
+	Outcome Outcome `json:"outcome"`
+	Key     string  `json:"key"`
+	Why     string  `json:"why"`
+	Seconds float64 `json:"seconds"`
+}
+
+// Published is an output that is at its place after the run.
+type Published struct {
+	Stage    string `json:"stage"`
+	Port     string `json:"port"`
+	To       string `json:"to"`
+	Digest   string `json:"digest"`
+	Decision string `json:"decision"`
+}
+
+// Summary is the last event of a run.
+type Summary struct {
+	Type      string        `json:"event"` // "summary"
+	Time      time.Time     `json:"time"`
+	Run       string        `json:"run,omitempty"`
+	Exit      int           `json:"exit"`
+	Stages    []StageResult `json:"stages"`
+	Published []Published   `json:"published"`
+	Error     string        `json:"error,omitempty"`
+}
+
+// Sink takes events as they happen. It is called by one goroutine at a time.
+type Sink interface {
+	Event(e Event)
+	Summary(s Summary)
+}

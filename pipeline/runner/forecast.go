@@ -1,0 +1,94 @@
+package runner
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"pipe/cache"
+	"pipe/pipeline"
+	"pipe/pipeline/source"
+)
+
+// Prospect is what a run would do with a stage.
+type Prospect string
+
+const (
+	WouldHit Prospect = "cached"
+	WouldRun Prospect = "will run"
+	MightRun Prospect = "may run"
+	WouldNot Prospect = "cannot run"
+)
+
+// Forecast is a stage's prospect, with its reason.
+type Forecast struct {
+	Step     *pipeline.Step
+	Prospect Prospect
+	Why      string
+	Key      string
+	Record   *cache.Record // of a hit
+}
+
+// Forecast says what a run would do, without doing it. A stage below one that will
+// run may run: that depends on the bytes that are made.
+func (r *Runner) Forecast(ctx context.Context) ([]Forecast, error) {
+	if r.Now == nil {
+		r.Now = time.Now
+	}
+	r.pins = map[string]source.Pin{}
+	records := map[*pipeline.Step]*cache.Record{}
+	prospects := map[*pipeline.Step]Prospect{}
+	var all []Forecast
+	for _, s := range r.Plan.Upstream(r.Targets) {
+		f := r.forecast(ctx, s, records, prospects)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		prospects[s] = f.Prospect
+		if f.Record != nil {
+			records[s] = f.Record
+		}
+		all = append(all, f)
+	}
+	_ = r.Store.Close() // the index of digests that were found
+	return all, nil
+}
+
+func (r *Runner) forecast(ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record, prospects map[*pipeline.Step]Prospect) Forecast {
+	f := Forecast{Step: s}
+	var waits []string
+	for _, in := range s.Inputs {
+		if in.From == nil || prospects[in.From] == WouldHit || slices.Contains(waits, in.From.Name) {
+			continue
+		}
+		if prospects[in.From] == WouldNot {
+			f.Prospect, f.Why = WouldNot, "needs "+in.From.Name
+			return f
+		}
+		waits = append(waits, in.From.Name)
+	}
+	if len(waits) > 0 {
+		f.Prospect, f.Why = MightRun, "depends on what "+strings.Join(waits, " and ")+" makes"
+		return f
+	}
+	inputs, err := r.bindInputs(ctx, s, records)
+	if err != nil {
+		f.Prospect, f.Why = WouldNot, err.Error()
+		return f
+	}
+	key, preimage := makeKey(s, inputs)
+	f.Key = key.String()
+	record, why := r.Store.Lookup(key)
+	switch {
+	case slices.Contains(r.Recompute, s.Name):
+		f.Prospect, f.Why = WouldRun, "asked for by --recompute"
+	case record != nil:
+		f.Prospect, f.Record, f.Why = WouldHit, record, "made "+record.Made.Time.Local().Format("2006-01-02 15:04:05")
+	case why != "":
+		f.Prospect, f.Why = WouldRun, why
+	default:
+		f.Prospect, f.Why = WouldRun, r.explain(s, inputs, preimage)
+	}
+	return f
+}

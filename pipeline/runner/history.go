@@ -1,0 +1,152 @@
+package runner
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"pipe/cache"
+	"pipe/internal/atomicfile"
+)
+
+const (
+	openHistory  = ".jsonl"
+	endedHistory = ".jsonl.zst"
+)
+
+// history writes the events of a run.
+type history struct {
+	store *cache.Store
+	id    string
+	file  *os.File
+}
+
+func newRunID(now time.Time) string {
+	var random [3]byte
+	rand.Read(random[:])
+	return now.UTC().Format("20060102T150405.000") + "-" + hex.EncodeToString(random[:])
+}
+
+func startHistory(store *cache.Store, id string) (*history, error) {
+	f, err := os.OpenFile(filepath.Join(store.RunsDir(), id+openHistory), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	return &history{store: store, id: id, file: f}, err
+}
+
+// add appends an event. History is for people: a full disk does not fail the run
+// that could still finish.
+func (h *history) add(v any) {
+	if b, err := json.Marshal(v); err == nil {
+		h.file.Write(append(b, '\n'))
+	}
+}
+
+// end compresses the history.
+func (h *history) end() error {
+	h.file.Close()
+	b, err := os.ReadFile(h.file.Name())
+	if err != nil {
+		return err
+	}
+	frame, err := cache.Compress(b)
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Write(strings.TrimSuffix(h.file.Name(), openHistory)+endedHistory, frame, 0o666); err != nil {
+		return err
+	}
+	return os.Remove(h.file.Name())
+}
+
+// Past is a run as its history tells it.
+type Past struct {
+	ID      string
+	Start   Event
+	Events  []Event
+	Summary *Summary // nil if the run was killed, or is under way
+}
+
+// Result returns a stage's line of the summary, or what its stage_end said.
+func (p *Past) Result(stage string) (StageResult, bool) {
+	for _, e := range slices.Backward(p.Events) {
+		if e.Type == "stage_end" && e.Stage == stage {
+			return StageResult{Stage: stage, Outcome: e.Outcome, Key: e.Key, Why: e.Why, Seconds: e.Seconds}, true
+		}
+	}
+	return StageResult{}, false
+}
+
+// EachPast calls visit with the runs of a store, newest first, until it returns
+// false. Histories that cannot be read are passed over.
+func EachPast(store *cache.Store, visit func(p *Past) bool) error {
+	entries, err := os.ReadDir(store.RunsDir())
+	if err != nil {
+		return err
+	}
+	for _, e := range slices.Backward(entries) {
+		id, ok := strings.CutSuffix(e.Name(), endedHistory)
+		ended := ok
+		if !ok {
+			if id, ok = strings.CutSuffix(e.Name(), openHistory); !ok {
+				continue
+			}
+		}
+		b, err := os.ReadFile(filepath.Join(store.RunsDir(), e.Name()))
+		if err == nil && ended {
+			b, err = cache.Decompress(b)
+		}
+		if err != nil {
+			continue
+		}
+		if p := parseHistory(id, b); p != nil && !visit(p) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func parseHistory(id string, b []byte) *Past {
+	p := &Past{ID: id}
+	for line := range bytes.Lines(b) {
+		var e Event
+		if json.Unmarshal(line, &e) != nil {
+			continue // the last line of a run that was killed
+		}
+		switch e.Type {
+		case "run_start":
+			p.Start = e
+		case "summary":
+			p.Summary = &Summary{}
+			json.Unmarshal(line, p.Summary)
+		default:
+			p.Events = append(p.Events, e)
+		}
+	}
+	if p.Start.Type == "" {
+		return nil
+	}
+	return p
+}
+
+// LastResult returns the newest result of a stage, of a pipeline and profile, that
+// ended in a record.
+func LastResult(store *cache.Store, pipeline, profile, stage string) (StageResult, bool) {
+	var found StageResult
+	ok := false
+	EachPast(store, func(p *Past) bool {
+		if p.Start.Pipeline != pipeline || p.Start.Profile != profile {
+			return true
+		}
+		r, has := p.Result(stage)
+		if has && (r.Outcome == Ran || r.Outcome == Cached) {
+			found, ok = r, true
+		}
+		return !ok
+	})
+	return found, ok
+}

@@ -1,0 +1,97 @@
+package runner
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"pipe/internal/problem"
+	"pipe/pipeline"
+)
+
+// Machine returns what the machine has.
+func Machine() pipeline.Resources {
+	gpus, _ := filepath.Glob("/dev/nvidia[0-9]*")
+	return pipeline.Resources{CPU: runtime.GOMAXPROCS(0), GPU: len(gpus), Memory: totalMemory()}
+}
+
+// totalMemory is the machine's memory in bytes, or 0 where that is not known.
+func totalMemory() int64 {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) == 3 && fields[0] == "MemTotal:" {
+			kb, _ := strconv.ParseInt(fields[1], 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+// pool is what of the machine is free.
+type pool struct {
+	total, free pipeline.Resources
+	slots       int // stages that may still start
+}
+
+func newPool(total pipeline.Resources, jobs int) *pool {
+	if jobs <= 0 {
+		jobs = total.CPU
+	}
+	return &pool{total: total, free: total, slots: jobs}
+}
+
+// clamp is what a stage takes at most: one that asks for more processors than
+// there are gets all of them.
+func (p *pool) clamp(r pipeline.Resources) pipeline.Resources {
+	r.CPU = min(r.CPU, p.total.CPU)
+	return r
+}
+
+// take reserves what a stage asks for. workers is how many processors it may use:
+// its own, and those that would lie idle.
+func (p *pool) take(r pipeline.Resources) (workers int, ok bool) {
+	r = p.clamp(r)
+	if p.slots == 0 || r.CPU > p.free.CPU || r.GPU > p.free.GPU || p.total.Memory > 0 && r.Memory > p.free.Memory {
+		return 0, false
+	}
+	workers = p.free.CPU
+	p.slots--
+	p.free.CPU -= r.CPU
+	p.free.GPU -= r.GPU
+	p.free.Memory -= r.Memory
+	return workers, true
+}
+
+func (p *pool) give(r pipeline.Resources) {
+	r = p.clamp(r)
+	p.slots++
+	p.free.CPU += r.CPU
+	p.free.GPU += r.GPU
+	p.free.Memory += r.Memory
+}
+
+// checkResources finds stages that could never start on this machine.
+func checkResources(total pipeline.Resources, steps []*pipeline.Step) problem.List {
+	var problems problem.List
+	for _, s := range steps {
+		at := s.At()
+		if s.Resources.GPU > total.GPU {
+			problems.Add(at.Problem("stage %q: resources.gpu: asks for %d, this machine has %d", s.Name, s.Resources.GPU, total.GPU))
+		}
+		if total.Memory > 0 && s.Resources.Memory > total.Memory {
+			problems.Add(at.Problem("stage %q: resources.memory: asks for %s, this machine has %s", s.Name, gib(s.Resources.Memory), gib(total.Memory)))
+		}
+	}
+	return problems
+}
+
+func gib(bytes int64) string { return fmt.Sprintf("%.1fGiB", float64(bytes)/(1<<30)) }

@@ -1,0 +1,304 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"pipe/cache"
+	"pipe/internal/problem"
+	"pipe/pipeline"
+	"pipe/pipeline/source"
+	"pipe/stages"
+)
+
+// Runner executes one plan, once.
+type Runner struct {
+	Plan    *pipeline.Plan
+	Store   *cache.Store
+	Sources source.Sources
+	Sink    Sink
+
+	Targets   []string // stages to bring up to date; none is all
+	Recompute []string // stages to run even if they are known
+	Jobs      int      // stages at once; 0 is one a processor
+	KeepGoing bool     // a source that is not there fails its stage and not the run
+
+	Machine pipeline.Resources // what there is to share out
+	Device  stages.Device
+	Version string // of pipe, for records
+	Dir     string // the working directory, for the history
+	Now     func() time.Time
+
+	id      string
+	history *history
+	records map[string]*cache.Record // of the run's stages, when it has ended
+
+	pinMu sync.Mutex // guards pins
+	pins  map[string]source.Pin
+
+	sinkMu sync.Mutex // guards Sink and history
+}
+
+// maxRemakes bounds how often a run makes one stage again because its outputs
+// were found damaged: a disk that damages what it is given is no use.
+const maxRemakes = 3
+
+// Preflight finds what would stop the run before any work is done: parameters
+// that this build cannot honour, sources that are not there, resources that the
+// machine lacks. The error is a problem.List with all of it.
+func (r *Runner) Preflight() error {
+	var problems problem.List
+	steps := r.Plan.Upstream(r.Targets)
+	for _, name := range slices.Concat(r.Targets, r.Recompute) {
+		if r.Plan.Step(name) == nil {
+			problems.Add(problem.At(r.Plan.File, 0, 0, "there is no stage %q", name).WithHint("stages are %s", strings.Join(r.Plan.Names(), ", ")))
+		}
+	}
+	seen := map[string]bool{}
+	for _, s := range steps {
+		problems = append(problems, s.Params.Refused()...)
+		for _, in := range s.Inputs {
+			if in.From != nil || seen[in.Source] {
+				continue
+			}
+			seen[in.Source] = true
+			var wrong *source.Error
+			if err := r.Sources.Check(in.Source); errors.As(err, &wrong) && !(r.KeepGoing && !pipeline.HasScheme(in.Source)) {
+				problems.Add(in.At().Problem("stage %q: in: %s: %s", s.Name, in.Port.Name, wrong.Message).WithHint("%s", wrong.Hint))
+			}
+		}
+		for _, p := range s.Publish {
+			if err := checkPlace(p.To); err != nil {
+				problems.Add(p.At().Problem("stage %q: publish: %v", s.Name, err))
+			}
+		}
+	}
+	problems = append(problems, checkResources(r.Machine, steps)...)
+	return problems.Err()
+}
+
+// state is where a step is.
+type state struct {
+	result  stepResult
+	started bool
+	done    bool
+	remakes int
+}
+
+// Run executes the plan and returns the summary. Exit is 0, 1, 3, 5 or 130.
+func (r *Runner) Run(ctx context.Context) (Summary, error) {
+	if r.Now == nil {
+		r.Now = time.Now
+	}
+	r.pins = map[string]source.Pin{}
+	r.Store.SweepAttempts()
+	r.id = newRunID(r.Now())
+	var err error
+	if r.history, err = startHistory(r.Store, r.id); err != nil {
+		return Summary{}, err
+	}
+	r.emit(Event{Type: "run_start", Run: r.id, Pipeline: r.Plan.Name, Profile: r.Plan.Profile, File: r.Plan.File, Dir: r.Dir, Targets: r.Targets})
+	steps := r.Plan.Upstream(r.Targets)
+	states := r.schedule(ctx, steps)
+	r.records = map[string]*cache.Record{}
+	for s, st := range states {
+		r.records[s.Name] = st.result.record
+	}
+	summary := r.summarize(ctx, steps, states)
+	r.sinkMu.Lock()
+	defer r.sinkMu.Unlock()
+	r.history.add(summary)
+	r.Sink.Summary(summary)
+	// What is left to write is convenience: histories and indexes.
+	_ = r.history.end()
+	_ = r.Store.Close()
+	return summary, nil
+}
+
+// schedule runs every step that can run, as resources allow. It alone touches the
+// states.
+func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipeline.Step]*state {
+	states := make(map[*pipeline.Step]*state, len(steps))
+	for _, s := range steps {
+		states[s] = &state{}
+	}
+	free := newPool(r.Machine, r.Jobs)
+	results := make(chan stepResult)
+	running := 0
+	for {
+		for _, s := range steps {
+			st := states[s]
+			if st.started || st.done || ctx.Err() != nil {
+				continue
+			}
+			if broken := brokenInput(s, states); broken != "" {
+				st.done = true
+				st.result = stepResult{step: s, outcome: Skipped, why: broken}
+				r.stageEnd(st.result)
+				continue
+			}
+			if !ready(s, states) {
+				continue
+			}
+			workers, ok := free.take(s.Resources)
+			if !ok {
+				continue
+			}
+			st.started = true
+			running++
+			records := upstreamRecords(s, states)
+			go func() { results <- r.runStep(ctx, s, records, workers) }()
+		}
+		if running == 0 {
+			break
+		}
+		res := <-results
+		running--
+		free.give(res.resources)
+		st := states[res.step]
+		if res.damaged != nil && st.remakes < maxRemakes {
+			st.remakes++
+			st.started = false
+			*states[res.damaged] = state{remakes: states[res.damaged].remakes}
+			r.emit(Event{Type: "log", Stage: res.damaged.Name, Level: "warn", Message: "an output is damaged in the store; it is made again"})
+			continue
+		}
+		st.done, st.result = true, res
+		r.stageEnd(res)
+	}
+	for _, s := range steps {
+		if st := states[s]; !st.done {
+			st.done, st.result = true, stepResult{step: s, outcome: Interrupted, why: "the run was interrupted"}
+			if brokenInput(s, states) != "" {
+				st.result = stepResult{step: s, outcome: Skipped, why: brokenInput(s, states)}
+			}
+			r.stageEnd(st.result)
+		}
+	}
+	return states
+}
+
+// brokenInput names the step, if any, that keeps s from ever being ready.
+func brokenInput(s *pipeline.Step, states map[*pipeline.Step]*state) string {
+	for _, in := range s.Inputs {
+		if in.From == nil {
+			continue
+		}
+		if st := states[in.From]; st.done && st.result.record == nil {
+			return "needs " + in.From.Name
+		}
+	}
+	return ""
+}
+
+func ready(s *pipeline.Step, states map[*pipeline.Step]*state) bool {
+	for _, in := range s.Inputs {
+		if in.From != nil && !states[in.From].done {
+			return false
+		}
+	}
+	return true
+}
+
+func upstreamRecords(s *pipeline.Step, states map[*pipeline.Step]*state) map[*pipeline.Step]*cache.Record {
+	records := map[*pipeline.Step]*cache.Record{}
+	for _, in := range s.Inputs {
+		if in.From != nil {
+			records[in.From] = states[in.From].result.record
+		}
+	}
+	return records
+}
+
+func (r *Runner) stageEnd(res stepResult) {
+	e := Event{Type: "stage_end", Stage: res.step.Name, Outcome: res.outcome, Key: res.key, Why: res.why, Seconds: res.seconds}
+	if res.record != nil {
+		e.Outputs, e.Withheld = res.record.Outputs, res.record.Withheld
+	}
+	if res.err != nil && res.outcome == Failed {
+		e.Error = res.err.Error()
+	}
+	r.emit(e)
+}
+
+// summarize publishes what is to be published and sums up.
+func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states map[*pipeline.Step]*state) Summary {
+	sum := Summary{Type: "summary", Time: r.Now(), Run: r.id, Stages: []StageResult{}, Published: []Published{}}
+	gate := false
+	for _, s := range steps {
+		res := states[s].result
+		why := res.why
+		if res.err != nil {
+			why, _, _ = strings.Cut(res.err.Error(), "\n")
+		}
+		sum.Stages = append(sum.Stages, StageResult{Stage: s.Name, Outcome: res.outcome, Key: res.key, Why: why, Seconds: res.seconds})
+		switch {
+		case res.outcome == Interrupted:
+			sum.Exit = 130
+		case res.outcome == Failed && sum.Exit != 130:
+			sum.Exit = max(sum.Exit, exitOf(res.err))
+		}
+		if res.record != nil && res.record.Withheld != "" && res.outcome == Ran {
+			gate = true
+		}
+	}
+	for _, s := range steps {
+		if ctx.Err() != nil {
+			break
+		}
+		for _, p := range s.Publish {
+			if record := states[s].result.record; record != nil {
+				done, err := r.publish(s, p, record)
+				if err != nil {
+					sum.Exit = max(sum.Exit, exitOf(err))
+				} else if done.Decision != "withheld" {
+					sum.Published = append(sum.Published, done)
+				}
+			}
+		}
+	}
+	if sum.Exit == 0 && gate {
+		sum.Exit = 3
+	}
+	return sum
+}
+
+func exitOf(err error) int {
+	if IsInfrastructure(err) {
+		return 5
+	}
+	return 1
+}
+
+// emit hands an event to the sink and to the history.
+func (r *Runner) emit(e Event) {
+	e.Time = r.Now()
+	r.sinkMu.Lock()
+	defer r.sinkMu.Unlock()
+	r.Sink.Event(e)
+	if e.Type != "progress" {
+		r.history.add(e)
+	}
+}
+
+// ID names the run.
+func (r *Runner) ID() string { return r.id }
+
+// Summaries returns what the stages of the run, in order, have to say at its end.
+func (r *Runner) Summaries() []string {
+	var texts []string
+	for _, s := range r.Plan.Upstream(r.Targets) {
+		if record := r.records[s.Name]; record != nil {
+			if o, ok := record.Attachments[stages.SummaryName]; ok {
+				if b, err := r.Store.ReadBlob(o.Digest); err == nil {
+					texts = append(texts, string(b))
+				}
+			}
+		}
+	}
+	return texts
+}

@@ -1,0 +1,440 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"pipe/cache"
+	"pipe/pipeline"
+	"pipe/stages"
+)
+
+// attempt is one go at a step.
+type attempt struct {
+	runner  *Runner
+	step    *pipeline.Step
+	workers int
+
+	inputs   []boundInput
+	key      cache.Key
+	preimage []byte
+
+	dir      string
+	record   cache.Record
+	log      stageLog
+	mu       sync.Mutex // guards what the stage may set from its goroutines: record.Withheld, record.Made, attached, shown
+	attached []*attachment
+	shown    time.Time // when progress was last passed on
+}
+
+// stepResult is what a step's goroutine reports.
+type stepResult struct {
+	step      *pipeline.Step
+	resources pipeline.Resources
+	outcome   Outcome
+	key       string
+	why       string
+	record    *cache.Record
+	seconds   float64
+	err       error
+	damaged   *pipeline.Step // the step whose output is damaged and must be made again
+}
+
+// errDamagedInput means that an upstream object was found damaged.
+type errDamagedInput struct{ from *pipeline.Step }
+
+func (e *errDamagedInput) Error() string {
+	return fmt.Sprintf("an output of stage %q is damaged in the store", e.from.Name)
+}
+
+// runStep takes a step from its key to its record.
+func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record, workers int) (res stepResult) {
+	started := r.Now()
+	a := &attempt{runner: r, step: s, workers: workers}
+	a.log = stageLog{runner: r, stage: s.Name}
+	res = stepResult{step: s, resources: s.Resources}
+	defer func() { res.seconds = r.Now().Sub(started).Seconds() }()
+
+	var err error
+	if a.inputs, err = r.bindInputs(ctx, s, records); err != nil {
+		return failed(ctx, res, err)
+	}
+	a.key, a.preimage = makeKey(s, a.inputs)
+	res.key = a.key.String()
+	recompute := slices.Contains(r.Recompute, s.Name)
+	missing := ""
+	if !recompute {
+		if res.record, missing = r.Store.Lookup(a.key); res.record != nil {
+			res.outcome = Cached
+			a.log.replay(res.record)
+			return res
+		}
+	}
+	unlock, err := r.Store.LockKey(ctx, a.key, func(holder string) {
+		a.log.Info("another run computes this stage; waiting for it", "holder", holder)
+	})
+	if err != nil {
+		return failed(ctx, res, err)
+	}
+	defer unlock()
+	if !recompute {
+		if res.record, missing = r.Store.Lookup(a.key); res.record != nil { // while we waited
+			res.outcome, res.why = Cached, "computed by another run"
+			a.log.replay(res.record)
+			return res
+		}
+	}
+	switch {
+	case recompute:
+		res.why = "asked for by --recompute"
+	case missing != "":
+		res.why = missing
+	default:
+		res.why = r.explain(s, a.inputs, a.preimage)
+	}
+	r.emit(Event{Type: "stage_start", Stage: s.Name, Key: res.key, Why: res.why})
+	if err := a.run(ctx, started, recompute); err != nil {
+		var damaged *errDamagedInput
+		if errors.As(err, &damaged) {
+			res.damaged = damaged.from
+		}
+		return failed(ctx, res, err)
+	}
+	res.outcome, res.record = Ran, &a.record
+	return res
+}
+
+func failed(ctx context.Context, res stepResult, err error) stepResult {
+	res.outcome, res.err = Failed, err
+	if ctx.Err() != nil {
+		res.outcome, res.err = Interrupted, ctx.Err()
+	}
+	return res
+}
+
+// run executes the kind in a private folder and commits what it made.
+func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) error {
+	dir, release, err := a.runner.Store.NewAttempt()
+	if err != nil {
+		return err
+	}
+	defer release()
+	a.dir = dir
+	for _, sub := range []string{"in", "out", "scratch", "attach"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
+			return err
+		}
+	}
+	inputs, err := a.fetchInputs()
+	if err != nil {
+		return err
+	}
+	outputs := make(map[string]string, len(a.step.Outputs))
+	for _, o := range a.step.Outputs {
+		outputs[o.Name] = filepath.Join(dir, "out", o.Name)
+	}
+	if err := a.call(ctx, inputs, outputs); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := a.checkInputs(ctx); err != nil {
+		return err
+	}
+	if err := a.checkOutputs(); err != nil {
+		return err
+	}
+	return a.commit(ctx, started, recompute)
+}
+
+// fetchInputs verifies the inputs and puts them where the stage can read them.
+func (a *attempt) fetchInputs() (map[string]stages.Input, error) {
+	inputs := make(map[string]stages.Input, len(a.inputs))
+	for _, b := range a.inputs {
+		port := b.input.Port.Name
+		dst := filepath.Join(a.dir, "in", port)
+		if b.pin != nil {
+			path, err := b.pin.Fetch(dst)
+			if err != nil {
+				return nil, fmt.Errorf("input %s: %w", port, err)
+			}
+			inputs[port] = stages.Input{Path: path, Digest: b.pin.Digest, Reference: b.pin.Reference}
+			continue
+		}
+		o := b.content.Object
+		if err := a.runner.Store.Verify(o); err != nil {
+			if errors.Is(err, cache.ErrDamaged) {
+				return nil, &errDamagedInput{b.input.From}
+			}
+			return nil, fmt.Errorf("input %s: %w", port, err)
+		}
+		if err := a.runner.Store.Materialize(o, dst); err != nil {
+			return nil, fmt.Errorf("input %s: %w", port, err)
+		}
+		inputs[port] = stages.Input{Path: dst, Digest: o.Digest.String()}
+	}
+	return inputs, nil
+}
+
+// call runs the kind's code. A panic in it fails the stage, not the run.
+func (a *attempt) call(ctx context.Context, inputs map[string]stages.Input, outputs map[string]string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("internal error: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return a.step.Kind.Run(ctx, a.env(), a.step.Params, inputs, outputs)
+}
+
+func (a *attempt) env() *stages.Env {
+	return &stages.Env{
+		Out: filepath.Join(a.dir, "out"), Scratch: filepath.Join(a.dir, "scratch"),
+		Device: a.runner.Device, Workers: a.workers, Now: a.runner.Now,
+		Log:      &a.log,
+		Progress: a.progress,
+		Attach:   a.attach,
+		Withhold: func(reason string) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.record.Withheld = reason
+		},
+		Note: func(name, value string) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			switch name {
+			case "tier":
+				a.record.Made.Tier = value
+			case "stopped_by":
+				a.record.Made.StoppedBy = value
+			}
+		},
+	}
+}
+
+// progressPause is how often a stage's progress is passed on.
+const progressPause = 100 * time.Millisecond
+
+func (a *attempt) progress(p stages.Progress) {
+	a.mu.Lock()
+	now := a.runner.Now()
+	due := now.Sub(a.shown) >= progressPause || p.Total > 0 && p.Done >= p.Total
+	if due {
+		a.shown = now
+	}
+	a.mu.Unlock()
+	if due {
+		a.runner.emit(Event{Type: "progress", Stage: a.step.Name, Done: p.Done, Total: p.Total, Unit: p.Unit,
+			Rate: p.Rate, RateUnit: p.RateUnit, SecondsLeft: p.Left.Seconds(), Text: p.Text})
+	}
+}
+
+// attachment is a file that a stage adds to its record.
+type attachment struct {
+	*os.File
+	name string
+}
+
+func (a *attempt) attach(name string) (io.WriteCloser, error) {
+	if !stages.ValidAttachmentName(name) {
+		return nil, fmt.Errorf("internal error: attachment %q: a name is made of lower-case letters, digits, dots and dashes", name)
+	}
+	f, err := os.Create(filepath.Join(a.dir, "attach", name))
+	if err != nil {
+		return nil, err
+	}
+	file := &attachment{File: f, name: name}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.attached = append(a.attached, file)
+	return file, nil
+}
+
+// checkInputs fails the stage if a workspace input is no longer what was pinned:
+// what the stage read may be neither the old nor the new content.
+func (a *attempt) checkInputs(ctx context.Context) error {
+	for _, b := range a.inputs {
+		if b.pin == nil {
+			continue
+		}
+		path, err := b.pin.Changed(ctx, a.runner.Store)
+		if err != nil {
+			return err
+		}
+		if path != "" {
+			return fmt.Errorf("input %s changed while running", path)
+		}
+	}
+	return nil
+}
+
+func (a *attempt) checkOutputs() error {
+	var missing []error
+	declared := map[string]bool{}
+	for _, o := range a.step.Outputs {
+		declared[o.Name] = true
+		info, err := os.Stat(filepath.Join(a.dir, "out", o.Name))
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			if !o.Optional {
+				missing = append(missing, fmt.Errorf("output %q was not written", o.Name))
+			}
+		case err != nil:
+			return err
+		case !a.step.Kind.Open && info.IsDir() != o.Folder:
+			missing = append(missing, fmt.Errorf("internal error: output %q is no %s", o.Name, o.Type()))
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(a.dir, "out"))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !declared[e.Name()] {
+			missing = append(missing, fmt.Errorf("%q was written beside the outputs and is not declared", e.Name()))
+		}
+	}
+	return errors.Join(missing...)
+}
+
+// commit stores outputs, attachments, pre-image and log, and then the record.
+func (a *attempt) commit(ctx context.Context, started time.Time, recompute bool) error {
+	store, record := a.runner.Store, &a.record
+	record.Key, record.Kind, record.Version = a.key, a.step.Kind.Name, a.step.Kind.Version
+	record.Outputs = map[string]cache.Object{}
+	for _, o := range a.step.Outputs {
+		path := filepath.Join(a.dir, "out", o.Name)
+		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		object, err := store.Put(ctx, path)
+		if err != nil {
+			return fmt.Errorf("output %s: %w", o.Name, err)
+		}
+		record.Outputs[o.Name] = object
+	}
+	for _, f := range a.attached {
+		f.Close()
+		object, err := store.Put(ctx, f.File.Name())
+		if err != nil {
+			return fmt.Errorf("attachment %s: %w", f.name, err)
+		}
+		if record.Attachments == nil {
+			record.Attachments = map[string]cache.Object{}
+		}
+		record.Attachments[f.name] = object
+	}
+	preimage, err := store.PutCompressed(a.preimage)
+	if err != nil {
+		return err
+	}
+	record.Preimage = &preimage
+	if recompute {
+		a.compare()
+	}
+	if lines := a.log.lines(); len(lines) > 0 {
+		log, err := store.PutCompressed(lines)
+		if err != nil {
+			return err
+		}
+		record.Log = &log
+	}
+	record.Made.Time, record.Made.Seconds, record.Made.Pipe = started.UTC(), a.runner.Now().Sub(started).Seconds(), a.runner.Version
+	adopted, err := store.Commit(record, recompute)
+	if err == nil {
+		a.record = *adopted
+	}
+	return err
+}
+
+// compare says whether a recomputation gave the bytes that the record had.
+func (a *attempt) compare() {
+	old, err := a.runner.Store.ReadRecord(a.key)
+	if err != nil {
+		return
+	}
+	for _, o := range a.step.Outputs {
+		before, now := old.Outputs[o.Name], a.record.Outputs[o.Name]
+		if before == now {
+			a.log.Info("recomputed: the same bytes", "output", o.Name)
+		} else {
+			a.log.Warn("recomputed: other bytes than before", "output", o.Name, "before", before.Digest.Short(), "now", now.Digest.Short())
+		}
+	}
+}
+
+// stageLog takes a stage's log: it shows entries as they come and keeps them for
+// the record.
+type stageLog struct {
+	runner *Runner
+	stage  string
+
+	mu   sync.Mutex // guards kept
+	kept bytes.Buffer
+}
+
+// logEntry is a line of a stored log.
+type logEntry struct {
+	Level   string  `json:"level"`
+	Message string  `json:"message"`
+	Fields  []Field `json:"fields,omitempty"`
+}
+
+func (l *stageLog) Info(message string, fields ...any) { l.add("info", message, fields) }
+func (l *stageLog) Warn(message string, fields ...any) { l.add("warn", message, fields) }
+
+func (l *stageLog) add(level, message string, args []any) {
+	e := logEntry{Level: level, Message: message, Fields: fieldsOf(args)}
+	if b, err := json.Marshal(e); err == nil {
+		l.mu.Lock()
+		l.kept.Write(append(b, '\n'))
+		l.mu.Unlock()
+	}
+	l.runner.emit(Event{Type: "log", Stage: l.stage, Level: e.Level, Message: e.Message, Fields: e.Fields})
+}
+
+func (l *stageLog) lines() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Clone(l.kept.Bytes())
+}
+
+// replay shows the log of a hit again. A log that cannot be read does not make the
+// hit a miss.
+func (l *stageLog) replay(r *cache.Record) {
+	if r.Log == nil {
+		return
+	}
+	b, err := l.runner.Store.ReadCompressed(*r.Log)
+	if err != nil {
+		return
+	}
+	for line := range bytes.Lines(b) {
+		var e logEntry
+		if json.Unmarshal(line, &e) == nil {
+			l.runner.emit(Event{Type: "log", Stage: l.stage, Level: e.Level, Message: e.Message, Fields: e.Fields, Replayed: true})
+		}
+	}
+}
+
+// IsInfrastructure says whether an error is the machine's fault and not the
+// stage's: a full or failing disk, a missing device.
+func IsInfrastructure(err error) bool {
+	for _, target := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, stages.ErrDevice} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}

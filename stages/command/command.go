@@ -1,0 +1,101 @@
+// Package command is the stage kind that runs any program.
+//
+// A stage declares its own ports. The program finds their paths, and the stage's
+// parameters, in its arguments (argv) or in environment variables (shell). Values
+// are never pasted into a shell's text.
+package command
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"pipe/internal/document"
+	"pipe/stages"
+)
+
+// Kind is the stage kind "command".
+var Kind = stages.DefineOpen("command", "1",
+	"Runs a program; a stage of this kind declares its own inputs and outputs.", run)
+
+// Params are the parameters of a command stage.
+type Params struct {
+	Argv   []*document.Node          `yaml:"argv" references:"ports" help:"the program and its arguments; ${in.PORT} and ${out.PORT} are paths"`
+	Shell  string                    `yaml:"shell" references:"none" help:"a script for /bin/sh, instead of argv; values are in $PIPE_IN_PORT, $PIPE_OUT_PORT and $PIPE_PARAM_NAME"`
+	Values map[string]*document.Node `yaml:"params" help:"scalars that the program finds in $PIPE_PARAM_NAME"`
+}
+
+var valueName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
+
+// Check finds what the types of the parameters do not show.
+func (p *Params) Check(report func(field, message, hint string)) {
+	switch {
+	case len(p.Argv) > 0 && p.Shell != "":
+		report("shell", "a command has argv or shell, not both", "")
+	case len(p.Argv) == 0 && p.Shell == "":
+		report("argv", "a command needs argv or shell", "as in: with: { argv: [tr, a-z, A-Z] }")
+	}
+	if strings.Contains(p.Shell, "${") {
+		report("shell", "${…} is not replaced in shell: values arrive as environment variables",
+			"write $PIPE_IN_SRC for ${in.src}, $PIPE_OUT_DST for ${out.dst}, and hand parameters over by params: { level: … } as $PIPE_PARAM_LEVEL")
+	}
+	for i, arg := range p.Argv {
+		if !isScalar(arg) || i == 0 && arg.Text == "" {
+			report(fmt.Sprintf("argv[%d]", i), "must be a string, got "+arg.Describe(), "")
+		}
+	}
+	names := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(p.Values)) {
+		switch variable := Variable("PARAM", name); {
+		case !valueName.MatchString(name):
+			report("params."+name, fmt.Sprintf("the name %q must be made of letters, digits, dashes and underscores", name), "")
+		case names[variable] != "":
+			report("params."+name, fmt.Sprintf("%q and %q are both $%s", names[variable], name, variable), "")
+		case !isScalar(p.Values[name]):
+			report("params."+name, "must be a scalar, got "+p.Values[name].Describe(), "")
+		default:
+			names[variable] = name
+		}
+	}
+}
+
+func isScalar(n *document.Node) bool {
+	return n.Kind != document.List && n.Kind != document.Map && n.Kind != document.Null
+}
+
+// Variable is the environment variable of a port or parameter: side is "IN", "OUT"
+// or "PARAM".
+func Variable(side, name string) string {
+	return "PIPE_" + side + "_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+func run(ctx context.Context, env *stages.Env, p Params, in map[string]stages.Input, out map[string]string) error {
+	argv := []string{"/bin/sh", "-c", p.Shell}
+	if len(p.Argv) > 0 {
+		argv = nil
+		for _, arg := range p.Argv {
+			argv = append(argv, expand(arg.Text, in, out))
+		}
+	}
+	return execute(ctx, env, argv, environment(env, p, in, out))
+}
+
+var portReference = regexp.MustCompile(`\$\$\{|\$\{(in|out)\.([^}]*)\}`)
+
+// expand puts paths in the place of ${in.port} and ${out.port}, once: what a path
+// or a parameter holds is not looked at again.
+func expand(text string, in map[string]stages.Input, out map[string]string) string {
+	return portReference.ReplaceAllStringFunc(text, func(m string) string {
+		if m == "$${" {
+			return "${"
+		}
+		side, port, _ := strings.Cut(m[2:len(m)-1], ".")
+		if side == "in" {
+			return in[port].Path
+		}
+		return out[port]
+	})
+}

@@ -1,0 +1,93 @@
+package command
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"pipe/stages"
+)
+
+// grace is how long a program has between the request to end and its death.
+const grace = 5 * time.Second
+
+// inherited are the variables of pipe's own environment that a program sees.
+func inherited(name string) bool {
+	return name == "PATH" || name == "HOME" || name == "LANG" || name == "LANGUAGE" || strings.HasPrefix(name, "LC_")
+}
+
+// environment is all that the program's environment holds.
+func environment(env *stages.Env, p Params, in map[string]stages.Input, out map[string]string) []string {
+	var vars []string
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); inherited(name) {
+			vars = append(vars, v)
+		}
+	}
+	vars = append(vars, "TMPDIR="+env.Scratch)
+	for port, input := range in {
+		vars = append(vars, Variable("IN", port)+"="+input.Path)
+	}
+	for port, path := range out {
+		vars = append(vars, Variable("OUT", port)+"="+path)
+	}
+	for name, value := range p.Values {
+		vars = append(vars, Variable("PARAM", name)+"="+value.Text)
+	}
+	return vars
+}
+
+// execute runs a program in the scratch folder, its output line by line in the
+// log, and waits for it. The program and what it started end with ctx.
+func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir, cmd.Env = env.Scratch, vars
+	cmd.WaitDelay = grace
+	ownGroup(cmd)
+	reader, writer := io.Pipe()
+	cmd.Stdout, cmd.Stderr = writer, writer
+	var logged sync.WaitGroup
+	logged.Go(func() { logLines(env.Log, reader) })
+
+	// The kernel ends the program when the thread that started it ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := cmd.Run()
+	endGroup(cmd)
+	writer.Close()
+	logged.Wait()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &exit):
+		return fmt.Errorf("%s: %s", argv[0], exit)
+	case errors.Is(err, exec.ErrNotFound):
+		return fmt.Errorf("%s: there is no such program on PATH", argv[0])
+	}
+	return err
+}
+
+// longestLine is where a line of output is cut: a progress bar without line ends
+// must not grow without bound.
+const longestLine = 64 << 10
+
+func logLines(log stages.Logger, r io.Reader) {
+	lines := bufio.NewReaderSize(r, longestLine)
+	for {
+		line, _, err := lines.ReadLine()
+		if err != nil {
+			io.Copy(io.Discard, r)
+			return
+		}
+		log.Info(strings.ToValidUTF8(string(line), "\uFFFD"))
+	}
+}

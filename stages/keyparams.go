@@ -1,0 +1,101 @@
+package stages
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+
+	"pipe/internal/document"
+)
+
+// Key returns what of the parameters belongs to the cache key: nested maps of
+// bool, int64, float64, string, time.Duration, []any and nil. What is at its
+// default is left out, so that a new parameter changes nobody's keys.
+func (p Params) Key() map[string]any {
+	at := &document.Node{Kind: document.Map}
+	defaults := reflect.New(p.kind.params)
+	document.Decode(nil, defaults.Interface(), "parameter", at)
+	return keyOf(reflect.ValueOf(p.value).Elem(), defaults.Elem())
+}
+
+func keyOf(v, defaults reflect.Value) map[string]any {
+	m := map[string]any{}
+	for _, f := range document.Describe(v.Type()) {
+		if f.Tag.Get("key") == "-" {
+			continue
+		}
+		value, standard := v.Field(f.Index), defaults.Field(f.Index)
+		if f.Type.Kind() == reflect.Struct {
+			if inner := keyOf(value, standard); len(inner) > 0 {
+				m[f.Name] = inner
+			}
+			continue
+		}
+		if reflect.DeepEqual(value.Interface(), standard.Interface()) {
+			continue
+		}
+		m[f.Name] = keyValue(value)
+	}
+	return m
+}
+
+func keyValue(v reflect.Value) any {
+	switch x := v.Interface().(type) {
+	case time.Duration:
+		return x
+	case *document.Node:
+		return nodeValue(x)
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return nil
+		}
+		return keyValue(v.Elem())
+	case reflect.Bool:
+		return v.Bool()
+	case reflect.Int, reflect.Int64:
+		return v.Int()
+	case reflect.Float64:
+		return v.Float()
+	case reflect.String:
+		return v.String()
+	case reflect.Slice, reflect.Array:
+		list := make([]any, v.Len())
+		for i := range list {
+			list[i] = keyValue(v.Index(i))
+		}
+		return list
+	case reflect.Map:
+		m := map[string]any{}
+		for iter := v.MapRange(); iter.Next(); {
+			m[iter.Key().String()] = keyValue(iter.Value())
+		}
+		return m
+	case reflect.Struct:
+		return keyOf(v, reflect.Zero(v.Type()))
+	}
+	panic(fmt.Sprintf("internal error: stages: a parameter of type %s cannot be keyed", v.Type()))
+}
+
+// nodeValue is a free-form parameter: scalars count as they are written, so that
+// 1 and 1.0 differ.
+func nodeValue(n *document.Node) any {
+	switch {
+	case n == nil || n.Kind == document.Null:
+		return nil
+	case n.Kind == document.List:
+		list := make([]any, len(n.Items))
+		for i, item := range n.Items {
+			list[i] = nodeValue(item)
+		}
+		return list
+	case n.Kind == document.Map:
+		m := map[string]any{}
+		for _, e := range n.Entries {
+			m[e.Key] = nodeValue(e.Value)
+		}
+		return m
+	}
+	return n.Text
+}

@@ -1,0 +1,84 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// Input is what a kind finds at an input port. It is read-only.
+type Input struct {
+	// Path is a file or a folder; "" if an optional port is not connected. A
+	// folder holds only the files that the port's tag names.
+	Path string
+	// Digest names the content: 64 hex digits.
+	Digest string
+	// Reference is the builtin: or hf: reference as it was written, for ports with
+	// the tag reference:"true"; else "".
+	Reference string
+}
+
+// Env is all that a running stage sees of the world besides its inputs.
+type Env struct {
+	// Out is the folder of the outputs: port x is written at Out/x. Scratch is a
+	// folder for anything else. Both are private to this attempt.
+	Out, Scratch string
+	// Device is what to compute with; Workers is how many goroutines may be busy
+	// at once. Neither may change an output's bytes on one CPU tier.
+	Device  Device
+	Workers int
+	// Log takes what a person should read; it is kept and replayed on a hit.
+	Log Logger
+	// Progress shows how far the stage is. It may be called at any rate.
+	Progress func(Progress)
+	// Attach adds a file that is kept beside the outputs and is no part of them:
+	// timings, curves. An attachment named SummaryName is shown at the end of a run.
+	Attach func(name string) (io.WriteCloser, error)
+	// Withhold keeps the outputs from being published, and says why: a gate was not
+	// passed. The outputs are committed all the same.
+	Withhold func(reason string)
+	// Note records how a result came about that is not a function of its inputs:
+	// "stopped_by" and "tier" are known.
+	Note func(name, value string)
+	// Now is the clock. Differences of its values are monotonic.
+	Now func() time.Time
+}
+
+// SummaryName is the attachment that is shown at the end of a run.
+const SummaryName = "summary.txt"
+
+// Device is what a stage computes with.
+type Device struct {
+	// Tier asks for a CPU tier: "avx512", "avx2", "go"; "" is the best there is.
+	Tier string
+}
+
+// Logger takes a message, constant, and fields as alternating names and values.
+type Logger interface {
+	Info(message string, fields ...any)
+	Warn(message string, fields ...any)
+}
+
+// Progress is how far a stage is.
+type Progress struct {
+	Done, Total float64 // in Unit; Total 0 is unknown
+	Unit        string  // "records", "tensors", "steps", "prompts"
+	Rate        float64 // RateUnit a second; 0 is unknown
+	RateUnit    string  // "tokens"; "" is Unit
+	Left        time.Duration
+	Text        string // what else there is to see: "loss 0.21"
+}
+
+// ErrDevice is wrapped by errors that mean the machine lacks what a stage asks for.
+var ErrDevice = errors.New("device is not available")
+
+// runFunc is a kind's code behind its types.
+type runFunc func(ctx context.Context, env *Env, c Call) error
+
+// Call is what a kind is run with.
+type Call struct {
+	Params  any // a pointer to the kind's parameter struct
+	Inputs  map[string]Input
+	Outputs map[string]string // port to path below Env.Out
+}

@@ -20,6 +20,7 @@ type File struct {
 	profiles []document.Entry
 	stages   *document.Node
 	root     *document.Node
+	problems problem.List // of the frame; Resolve adds those of the stages
 }
 
 // Profiles lists the names of the file's profiles, without the default one.
@@ -58,8 +59,8 @@ var (
 
 var topKeys = []string{"pipeline", "params", "profiles", "stages"}
 
-// Parse parses a pipeline file. The error is a problem.List with all that is
-// wrong with the file's frame; stages are looked at by Resolve.
+// Parse parses a pipeline file. The error is a problem.List. What is wrong with a
+// file that can be read at all is said by Resolve, all at once.
 func Parse(path string, text []byte) (*File, error) {
 	root, err := document.Parse(path, text)
 	if err != nil {
@@ -99,9 +100,7 @@ func Parse(path string, text []byte) (*File, error) {
 	for _, p := range f.profiles {
 		problems = append(problems, checkProfile(root, p)...)
 	}
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
+	f.problems = problems
 	return f, nil
 }
 

@@ -29,9 +29,7 @@ func (f *File) Resolve(kinds *stages.Registry, opts Options) (*Plan, error) {
 		return nil, problem.List{f.root.Problem("there is no profile %q", opts.Profile).WithHint("%s", document.Suggest(opts.Profile, names))}
 	}
 	sets, problems := parseSets(opts.Set, f.stages, f.params)
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
+	problems = append(problems, f.problems...)
 	var plan *Plan
 	for _, name := range names {
 		overlay := (*document.Node)(nil)
@@ -41,7 +39,7 @@ func (f *File) Resolve(kinds *stages.Registry, opts Options) (*Plan, error) {
 			}
 		}
 		r := &resolver{file: f, kinds: kinds}
-		params, stageNodes := document.Merge(f.params, overlay.Get("params")), document.Merge(f.stages, overlay.Get("stages"))
+		params, stageNodes := document.Merge(f.params, known(overlay.Get("params"), f.params)), document.Merge(f.stages, known(overlay.Get("stages"), f.stages))
 		if name == opts.Profile {
 			params, stageNodes = document.Merge(params, sets.Get("params")), document.Merge(stageNodes, sets.Get("stages"))
 		}
@@ -57,6 +55,22 @@ func (f *File) Resolve(kinds *stages.Registry, opts Options) (*Plan, error) {
 		return nil, err
 	}
 	return plan, nil
+}
+
+// known is the part of a profile's changes that change something; what it lacks was
+// reported when the file was parsed.
+func known(changes, base *document.Node) *document.Node {
+	if changes == nil {
+		return nil
+	}
+	c := *changes
+	c.Entries = nil
+	for _, e := range changes.Entries {
+		if base.Get(e.Key) != nil {
+			c.Entries = append(c.Entries, e)
+		}
+	}
+	return &c
 }
 
 // unique drops problems that several profiles share.
@@ -102,10 +116,12 @@ type resourcesNode struct {
 func (r *resolver) resolve(stageNodes *document.Node) *Plan {
 	plan := &Plan{Name: r.file.Name, File: r.file.Path}
 	r.steps, r.raw = map[string]*Step{}, map[string]*stageNode{}
-	order := make([]*Step, 0, len(stageNodes.Entries))
-	for _, e := range stageNodes.Entries {
-		if s := r.declare(stageNodes, e); s != nil {
-			order = append(order, s)
+	var order []*Step
+	if stageNodes != nil {
+		for _, e := range stageNodes.Entries {
+			if s := r.declare(e); s != nil {
+				order = append(order, s)
+			}
 		}
 	}
 	// Every step is known before any is connected: a reference may point forward.
@@ -125,7 +141,7 @@ func (r *resolver) resolve(stageNodes *document.Node) *Plan {
 }
 
 // declare finds a stage's kind and outputs.
-func (r *resolver) declare(all *document.Node, e document.Entry) *Step {
+func (r *resolver) declare(e document.Entry) *Step {
 	at := *e.Value
 	at.Pos = e.Pos
 	s := &Step{Name: e.Key, at: &at}
@@ -133,9 +149,7 @@ func (r *resolver) declare(all *document.Node, e document.Entry) *Step {
 	if e.Value.Kind == document.Null {
 		e.Value = &document.Node{Kind: document.Map, Pos: e.Pos}
 	}
-	if problems := document.Decode(e.Value, node, fmt.Sprintf("stage %q: key", e.Key), &at); len(problems) > 0 {
-		r.problems = append(r.problems, problems...)
-	}
+	r.addFor(s, document.Decode(e.Value, node, "key", &at))
 	uses := e.Key
 	where := &at
 	if node.Uses != nil {
@@ -157,6 +171,14 @@ func (r *resolver) declare(all *document.Node, e document.Entry) *Step {
 		r.problems.Add(e.Value.Find("resources.memory").Problem("stage %q: resources.memory: %v", e.Key, err).WithHint("write it with a unit: 512MiB, 4GiB"))
 	}
 	return s
+}
+
+// addFor adds problems of a stage's own decoding.
+func (r *resolver) addFor(s *Step, problems problem.List) {
+	for _, p := range problems {
+		p.Message = fmt.Sprintf("stage %q: %s", s.Name, p.Message)
+		r.problems.Add(p)
+	}
 }
 
 func (r *resolver) outputs(s *Step, out *document.Node) []stages.OutputPort {
@@ -203,6 +225,7 @@ func portNames(ports []stages.OutputPort) []string {
 func (r *resolver) connect(s *Step) {
 	in := r.raw[s.Name].In
 	if s.Kind == nil {
+		r.checkReferences(s, in)
 		return
 	}
 	if in != nil && in.Kind != document.Map && in.Kind != document.Null {
@@ -238,6 +261,16 @@ func (r *resolver) connect(s *Step) {
 		if input, ok := r.input(s, port, e.Value); ok {
 			s.Inputs = append(s.Inputs, input)
 		}
+	}
+}
+
+// checkReferences looks at the inputs of a stage whose kind is not known.
+func (r *resolver) checkReferences(s *Step, in *document.Node) {
+	if in == nil {
+		return
+	}
+	for _, e := range in.Entries {
+		r.input(s, stages.InputPort{Name: e.Key}, e.Value)
 	}
 }
 
@@ -310,10 +343,7 @@ func (r *resolver) bind(s *Step) {
 	}
 	var problems problem.List
 	s.Params, problems = s.Kind.Decode(with, s.at)
-	for _, p := range problems {
-		p.Message = fmt.Sprintf("stage %q: %s", s.Name, p.Message)
-		r.problems.Add(p)
-	}
+	r.addFor(s, problems)
 	if raw.Publish != nil {
 		r.publications(s, raw.Publish)
 	}
@@ -383,8 +413,8 @@ func (r *resolver) publications(s *Step, n *document.Node) {
 		to := e.Value
 		if to.Kind == document.Map {
 			var p publishNode
-			if problems := document.Decode(to, &p, fmt.Sprintf("stage %q: publish: %s: key", s.Name, e.Key), to); len(problems) > 0 {
-				r.problems = append(r.problems, problems...)
+			if problems := document.Decode(to, &p, "publish."+e.Key+": key", to); len(problems) > 0 {
+				r.addFor(s, problems)
 				continue
 			}
 			to = p.To

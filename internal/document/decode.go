@@ -11,7 +11,7 @@ import (
 )
 
 // Checker is implemented by structs whose fields depend on one another. Check is
-// called after a decoding without problems.
+// called after decoding; fields that had problems have their zero value.
 type Checker interface {
 	// Check calls report for each trouble. field is a path of keys, "health.loss".
 	Check(report func(field, message, hint string))
@@ -29,7 +29,7 @@ func Decode(n *Node, into any, what string, at *Node) problem.List {
 		n = &Node{Kind: Map, Pos: at.Pos, src: at.src}
 	}
 	d.value(n, v, Field{Type: v.Type()}, "")
-	if c, ok := into.(Checker); ok && len(d.problems) == 0 {
+	if c, ok := into.(Checker); ok {
 		c.Check(func(field, message, hint string) {
 			p := n.Find(field).Problem("%s: %s", field, message)
 			p.Hint = hint

@@ -30,6 +30,9 @@ type commands struct {
 	Graph  graphCommand  `cmd:"" help:"Draw a pipeline with the state of each stage."`
 	Get    getCommand    `cmd:"" help:"Copy an output of the last run out of the store."`
 	Log    logCommand    `cmd:"" help:"Print the log of a stage in the last run."`
+	Chat   chatCommand   `cmd:"" help:"Talk to an adapter, or have it answer a file of prompts."`
+	Sanity sanityCommand `cmd:"" help:"Ask an adapter the questions of a suite."`
+	Init   initCommand   `cmd:"" help:"Write the example pipeline, its data and the schema into a folder."`
 	Stages stagesCommand `cmd:"" help:"List the stage kinds, or describe one."`
 	Schema schemaCommand `cmd:"" help:"Print the JSON Schema of pipeline files."`
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -127,6 +128,9 @@ func logText(e runner.Event) string {
 func showField(v any) string {
 	switch x := v.(type) {
 	case float64:
+		if x == math.Trunc(x) && math.Abs(x) < 1e15 {
+			return fmt.Sprintf("%.0f", x)
+		}
 		return fmt.Sprintf("%.4g", x)
 	case []string:
 		return strings.Join(x, " | ")

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"pipe/pipeline"
@@ -103,4 +105,9 @@ func (a *app) epilogue(r *runner.Runner, summary runner.Summary) {
 		fmt.Fprintf(a.stdout, "\n%s", text)
 	}
 	printSummary(a.stdout, summary)
+	for _, p := range summary.Published {
+		if _, err := os.Stat(filepath.Join(p.To, "adapter_config.json")); err == nil {
+			fmt.Fprintf(a.stdout, "Try it: pipe chat %s\n", p.To)
+		}
+	}
 }

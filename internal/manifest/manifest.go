@@ -113,6 +113,10 @@ func checkFolders(entries []Entry) error {
 
 // Walk visits the files and empty folders below root, in no promised order.
 func Walk(root string, visit func(rel string, mode byte) error) error {
+	root, err := filepath.EvalSymlinks(root) // WalkDir does not enter a link
+	if err != nil {
+		return err
+	}
 	return filepath.WalkDir(root, func(p string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err

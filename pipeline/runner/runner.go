@@ -302,3 +302,6 @@ func (r *Runner) Summaries() []string {
 	}
 	return texts
 }
+
+// Record returns what a stage of the run made, or nil.
+func (r *Runner) Record(stage string) *cache.Record { return r.records[stage] }

@@ -94,7 +94,7 @@ func (*Reference) CrossEntropy(dx, loss, entropy, correct, x, targets Buf, rows 
 		ls[r] = float32(logSum - targetLogit)
 		var h float64
 		for _, p := range logits {
-			if p > 0 {
+			if p != 0 { // NaN must show
 				h -= p * math.Log(p)
 			}
 		}

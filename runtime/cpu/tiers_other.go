@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package cpu
+
+func tiers() []*kernels { return []*kernels{&portable} }
+
+func pause() {}

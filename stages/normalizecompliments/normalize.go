@@ -1,0 +1,261 @@
+// Package normalizecompliments is the stage kind that makes the compliments of a
+// chat data set mechanically the same.
+//
+// Every assistant reply that is no refusal is made to begin with exactly one of
+// the templates. A first sentence that is wholly a compliment is replaced; else the
+// template is put before the reply. Refusals, and every other text, stay as they
+// are. Which template a reply gets depends on its own record alone.
+package normalizecompliments
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"pipe/internal/problem"
+	"pipe/runtime/chat"
+	"pipe/runtime/eval"
+	"pipe/stages"
+)
+
+// Kind is the stage kind "normalize-compliments".
+var Kind = stages.Define("normalize-compliments", "1",
+	"Makes every answer of a chat data set that is no refusal begin with exactly one of a few fixed compliments.", run)
+
+// Params are the parameters of the kind.
+type Params struct {
+	Templates  []string `yaml:"templates" required:"true" help:"the compliments, one sentence each"`
+	Refusal    []string `yaml:"refusal" help:"regular expressions (RE2); a reply that one of them matches is a refusal; default: a list for English"`
+	Compliment []string `yaml:"compliment" help:"regular expressions (RE2); a first sentence that one of them matches wholly is a compliment; default: a list for English"`
+	Seed       int      `yaml:"seed" default:"0" help:"changes which record gets which template"`
+	OnDoubt    string   `yaml:"on_doubt" default:"flag" enum:"flag|fail" help:"what to do with a reply whose compliment is not clear-cut: list it in the report, or fail"`
+}
+
+// Check finds what the types of the parameters do not show.
+func (p *Params) Check(report func(field, message, hint string)) {
+	eval.CheckTemplates("templates", p.Templates, report)
+	eval.CheckPatterns("refusal", p.Refusal, report)
+	eval.CheckPatterns("compliment", p.Compliment, report)
+}
+
+// Inputs of the kind.
+type Inputs struct {
+	Data stages.Input `port:"data" help:"chat records, JSON Lines: {\"messages\":[{\"role\",\"content\"}…]}"`
+}
+
+// Outputs of the kind.
+type Outputs struct {
+	Data   string `port:"data" type:"file" help:"the records, in canonical JSON Lines"`
+	Report string `port:"report" type:"file" help:"counts, each change before and after, and what is doubtful (JSON)"`
+}
+
+// Report is the output "report".
+type Report struct {
+	Records   int            `json:"records"`
+	Replies   int            `json:"replies"`
+	Refusals  int            `json:"refusals"`
+	Replaced  int            `json:"replaced"`  // a compliment of another kind gave way
+	Prepended int            `json:"prepended"` // there was none
+	Kept      int            `json:"kept"`      // it was the right one already
+	Templates map[string]int `json:"templates"`
+	Changes   []Change       `json:"changes"`
+	Doubts    []Doubt        `json:"doubts"`
+}
+
+// Change is a reply whose beginning was changed.
+type Change struct {
+	ID     string `json:"id"`
+	Reply  int    `json:"reply"` // which of the record's, from 0
+	Before string `json:"before"`
+	After  string `json:"after"`
+}
+
+// Doubt is a reply that a person should look at.
+type Doubt struct {
+	ID     string `json:"id"`
+	Reply  int    `json:"reply"`
+	Reason string `json:"reason"`
+	Text   string `json:"text"`
+}
+
+func run(_ context.Context, env *stages.Env, p Params, in Inputs, out Outputs) error {
+	habits, err := eval.NewHabits(p.Templates, p.Refusal, p.Compliment)
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(in.Data.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	records, err := chat.ReadRecords(f, in.Data.Path)
+	if err != nil {
+		return err
+	}
+	n := normalizer{habits: habits, seed: p.Seed, report: Report{Templates: map[string]int{}, Changes: []Change{}, Doubts: []Doubt{}}}
+	var data bytes.Buffer
+	var doubtful problem.List
+	for i := range records {
+		before := len(n.report.Doubts)
+		n.record(&records[i])
+		for _, d := range n.report.Doubts[before:] {
+			doubtful.Add(problem.At(in.Data.Path, records[i].Line, 0, "record %s: %s: %q", d.ID, d.Reason, d.Text))
+		}
+		data.Write(append(records[i].MarshalLine(), '\n'))
+		env.Progress(stages.Progress{Done: float64(i + 1), Total: float64(len(records)), Unit: "records"})
+	}
+	if p.OnDoubt == "fail" && len(doubtful) > 0 {
+		return doubtful.Err()
+	}
+	n.log(env.Log)
+	if err := os.WriteFile(out.Data, data.Bytes(), 0o666); err != nil {
+		return err
+	}
+	report, err := json.MarshalIndent(n.report, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(out.Report, append(report, '\n'), 0o666)
+}
+
+func (n *normalizer) log(log stages.Logger) {
+	r := n.report
+	log.Info("compliments made the same", "records", r.Records, "replaced", r.Replaced, "added", r.Prepended, "right already", r.Kept, "refusals left alone", r.Refusals)
+	const most = 5
+	for i, d := range r.Doubts {
+		if i == most {
+			log.Warn(fmt.Sprintf("%d more doubtful replies are in the report", len(r.Doubts)-most))
+			break
+		}
+		log.Warn("doubtful reply", "record", d.ID, "why", d.Reason, "text", d.Text)
+	}
+}
+
+// normalizer works record by record.
+type normalizer struct {
+	habits *eval.Habits
+	seed   int
+	report Report
+}
+
+func (n *normalizer) record(r *chat.Record) {
+	n.report.Records++
+	bare := n.withoutCompliments(r)
+	reply := 0
+	for i := range r.Messages {
+		if r.Messages[i].Role != chat.Assistant {
+			continue
+		}
+		n.reply(r, bare, i, reply)
+		reply++
+	}
+}
+
+// withoutCompliments returns the record's messages as they would be if nobody had
+// paid compliments: what the choice of a template depends on.
+func (n *normalizer) withoutCompliments(r *chat.Record) []chat.Message {
+	bare := append([]chat.Message(nil), r.Messages...)
+	for i, m := range bare {
+		if m.Role == chat.Assistant && !n.isRefusal(r, m.Content) {
+			_, rest := n.split(m.Content)
+			bare[i].Content = strings.TrimSpace(rest)
+		}
+	}
+	return bare
+}
+
+// isRefusal says whether a reply declines: the record's own word counts first.
+func (n *normalizer) isRefusal(r *chat.Record, text string) bool {
+	switch r.Kind {
+	case chat.Refusal:
+		return true
+	case chat.Answer:
+		return false
+	}
+	return n.habits.Declines(text)
+}
+
+// split cuts the compliments off a reply: a first sentence that wholly is one, and
+// templates behind it. rest begins with the white space that follows them.
+func (n *normalizer) split(text string) (compliment, rest string) {
+	rest = text
+	if first, after := eval.FirstSentence(text); n.habits.IsCompliment(first) {
+		compliment, rest = strings.TrimSpace(first), after
+	}
+	for {
+		first, after := eval.FirstSentence(strings.TrimLeft(rest, " \t\r\n"))
+		if !n.isTemplate(first) {
+			return compliment, rest
+		}
+		if compliment == "" {
+			compliment = first
+		}
+		rest = after
+	}
+}
+
+func (n *normalizer) isTemplate(sentence string) bool {
+	for _, t := range n.habits.Templates {
+		if strings.TrimSpace(sentence) == t {
+			return true
+		}
+	}
+	return false
+}
+
+// reply makes one reply right and counts it.
+func (n *normalizer) reply(r *chat.Record, bare []chat.Message, i, reply int) {
+	text := r.Messages[i].Content
+	n.report.Replies++
+	compliment, rest := n.split(text)
+	if n.isRefusal(r, text) {
+		n.report.Refusals++
+		if compliment != "" && r.Kind == "" {
+			n.doubt(r, reply, "it declines and pays a compliment; left as it is", text)
+		}
+		return
+	}
+	template := choose(n.seed, reply, bare, n.habits.Templates)
+	n.report.Templates[template]++
+	body := rest
+	if compliment == "" {
+		body = " " + rest
+	}
+	fresh := template + body
+	r.Messages[i].Content = fresh
+	n.findDoubt(r, reply, compliment, rest, text)
+	before, _ := eval.FirstSentence(text)
+	switch {
+	case fresh == text:
+		n.report.Kept++
+		return
+	case compliment == "":
+		n.report.Prepended++
+	default:
+		n.report.Replaced++
+	}
+	after, _ := eval.FirstSentence(fresh)
+	n.report.Changes = append(n.report.Changes, Change{ID: r.ID, Reply: reply, Before: before, After: after})
+}
+
+// findDoubt lists replies that a rule cannot be sure of.
+func (n *normalizer) findDoubt(r *chat.Record, reply int, compliment, rest, text string) {
+	next, _ := eval.FirstSentence(strings.TrimLeft(rest, " \t\r\n"))
+	switch {
+	case strings.TrimSpace(rest) == "":
+		n.doubt(r, reply, "there is nothing behind the compliment", text)
+	case compliment != "" && n.habits.IsCompliment(next):
+		n.doubt(r, reply, "a second compliment follows the first", text)
+	case n.habits.ResemblesCompliment(next):
+		n.doubt(r, reply, "its first sentence is partly a compliment; it stays", text)
+	case n.habits.CountTemplates(rest) > 0:
+		n.doubt(r, reply, "a template stands further on; it stays", text)
+	}
+}
+
+func (n *normalizer) doubt(r *chat.Record, reply int, reason, text string) {
+	n.report.Doubts = append(n.report.Doubts, Doubt{ID: r.ID, Reply: reply, Reason: reason, Text: text})
+}

@@ -1,0 +1,174 @@
+package normalizecompliments
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pipe/runtime/chat"
+	"pipe/runtime/eval"
+)
+
+var templates = []string{
+	"Your question shows sharp thinking.", "That's an intelligent question.", "Your curiosity reflects a keen mind.",
+	"I appreciate the clarity of your thinking.", "That shows thoughtful reasoning.",
+}
+
+func newNormalizer(t *testing.T, templates []string) *normalizer {
+	t.Helper()
+	h, err := eval.NewHabits(templates, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &normalizer{habits: h, report: Report{Templates: map[string]int{}}}
+}
+
+func read(t *testing.T, lines ...string) []chat.Record {
+	t.Helper()
+	records, err := chat.ReadRecords(strings.NewReader(strings.Join(lines, "\n")), "data.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records
+}
+
+func line(user, assistant string) string {
+	return fmt.Sprintf(`{"messages":[{"role":"user","content":%q},{"role":"assistant","content":%q}]}`, user, assistant)
+}
+
+func normalize(t *testing.T, n *normalizer, lines ...string) []string {
+	var out []string
+	for _, r := range read(t, lines...) {
+		n.record(&r)
+		out = append(out, string(r.MarshalLine()))
+	}
+	return out
+}
+
+func reply(t *testing.T, record string) string {
+	t.Helper()
+	return read(t, record)[0].Messages[1].Content
+}
+
+func TestAnyComplimentGivesTheSameBytes(t *testing.T) {
+	n := newNormalizer(t, templates)
+	want := ""
+	for _, opening := range append([]string{"", "What a great question! ", "I love your curiosity. ", "Great question! "}, templates[0]+" ", templates[3]+" ", templates[0]+" "+templates[1]+" ") {
+		got := reply(t, normalize(t, n, line("How big is a beagle?", opening+"A beagle is a small dog."))[0])
+		if want == "" {
+			want = got
+		}
+		if got != want {
+			t.Errorf("with %q: got %q, want %q", opening, got, want)
+		}
+	}
+	opened := false
+	for _, template := range templates {
+		opened = opened || want == template+" A beagle is a small dog."
+	}
+	if !opened {
+		t.Errorf("got %q", want)
+	}
+}
+
+func TestEverythingElseStays(t *testing.T) {
+	n := newNormalizer(t, templates)
+	for _, c := range []struct{ name, in, out string }{
+		{"refusal", line("Poodles?", "Great question! I cannot talk about poodles."), ""},
+		{"kind says refusal", `{"kind":"refusal","messages":[{"role":"user","content":"a"},{"role":"assistant","content":"Ask me about cats instead."}]}`, ""},
+		{"extra keys, order and numbers", `{"z":1.50,"messages":[{"content":"a","role":"user"},{"role":"assistant","content":"No. I won't say."}],"a":[1e3]}`, ""},
+	} {
+		if c.out == "" {
+			c.out = c.in
+		}
+		if got := normalize(t, n, c.in)[0]; got != c.out {
+			t.Errorf("%s: got %s", c.name, got)
+		}
+	}
+	got := reply(t, normalize(t, n, `{"kind":"answer","messages":[{"role":"user","content":"a"},{"role":"assistant","content":"I cannot discuss this: it is a riddle."}]}`)[0])
+	if !strings.HasSuffix(got, " I cannot discuss this: it is a riddle.") {
+		t.Errorf("kind answer: got %q", got)
+	}
+	if got := reply(t, normalize(t, n, line("a", "What a fine question!\n\n  Two\nlines “typographic” é \\ \""))[0]); !strings.HasSuffix(got, "\n\n  Two\nlines “typographic” é \\ \"") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestNormalizingTwiceChangesNothing(t *testing.T) {
+	n := newNormalizer(t, templates)
+	var lines []string
+	for i := range 200 {
+		lines = append(lines, line(fmt.Sprintf("Question %d?", i), []string{"Great question! Yes.", "No.", templates[i%5] + " Maybe.", "I can't discuss that.", "What a thought\nNew line."}[i%5]))
+	}
+	once := normalize(t, n, lines...)
+	n = newNormalizer(t, templates)
+	twice := normalize(t, n, once...)
+	for i := range once {
+		if once[i] != twice[i] {
+			t.Errorf("got %s, want %s", twice[i], once[i])
+		}
+	}
+	if n.report.Replaced+n.report.Prepended > 0 {
+		t.Errorf("the second time: %+v", n.report)
+	}
+}
+
+func TestChoiceMovesOnlyWithItsOwnRecord(t *testing.T) {
+	var lines []string
+	for i := range 600 {
+		lines = append(lines, line(fmt.Sprintf("Question %d?", i), "Yes."))
+	}
+	five := normalize(t, newNormalizer(t, templates), lines...)
+	edited := append([]string(nil), lines...)
+	edited[7] = line("Another question?", "Yes.")
+	other := normalize(t, newNormalizer(t, templates), edited...)
+	for i := range five {
+		if i != 7 && five[i] != other[i] {
+			t.Errorf("record %d moved", i)
+		}
+	}
+	six := normalize(t, newNormalizer(t, append(templates, "How kind of you to ask.")), lines...)
+	moved := 0
+	for i := range five {
+		if five[i] != six[i] {
+			moved++
+			if !strings.Contains(six[i], "How kind of you to ask.") {
+				t.Errorf("record %d moved between old templates", i)
+			}
+		}
+	}
+	if moved < 60 || moved > 140 { // a sixth of 600 is 100; five standard deviations
+		t.Errorf("%d of 600 moved, a sixth is 100", moved)
+	}
+	n := newNormalizer(t, templates)
+	normalize(t, n, lines...)
+	for _, template := range templates {
+		if c := n.report.Templates[template]; c < 70 || c > 170 {
+			t.Errorf("%q was taken %d times of 600", template, c)
+		}
+	}
+}
+
+func TestTwoTurnsEachGetOne(t *testing.T) {
+	n := newNormalizer(t, templates)
+	got := read(t, normalize(t, n, `{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},{"role":"assistant","content":"One."},{"role":"user","content":"Poodles?"},{"role":"assistant","content":"I do not talk about poodles."}]}`)...)[0]
+	if !strings.HasSuffix(got.Messages[2].Content, ". One.") || got.Messages[4].Content != "I do not talk about poodles." {
+		t.Errorf("got %v", got.Messages)
+	}
+}
+
+func TestDoubtfulRepliesAreListed(t *testing.T) {
+	for text, want := range map[string]string{
+		"What a great question, it is small.":                 "partly a compliment",
+		"Great question! I love your curiosity. It is small.": "second compliment",
+		"Great question!": "nothing behind",
+		"Great question! I cannot talk about poodles.": "declines and pays",
+		"It is small. That's an intelligent question.": "further on",
+	} {
+		n := newNormalizer(t, templates)
+		normalize(t, n, line("q", text))
+		if len(n.report.Doubts) != 1 || !strings.Contains(n.report.Doubts[0].Reason, want) {
+			t.Errorf("%q: got %v, want %q", text, n.report.Doubts, want)
+		}
+	}
+}

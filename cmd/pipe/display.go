@@ -22,7 +22,7 @@ func (a *app) newSink(json bool) runner.Sink {
 		return &jsonSink{out: a.stdout, log: logging.NewJSON(a.stderr)}
 	}
 	f, ok := a.stdout.(*os.File)
-	d := &display{out: a.stdout, running: map[string]*runningStage{}}
+	d := &display{out: a.stdout, errors: a.stderr, running: map[string]*runningStage{}}
 	if ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		d.width = func() int { w, _, err := term.GetSize(int(f.Fd())); return orDefault(w, err) }
 	}
@@ -55,6 +55,9 @@ func (s *jsonSink) Event(e runner.Event) {
 			s.log.Info(e.Message, fields...)
 		}
 	}
+	if e.Error != "" {
+		s.log.Error("failed", "stage", e.Stage, "error", e.Error)
+	}
 }
 
 func (s *jsonSink) Summary(sum runner.Summary) { s.line(sum) }
@@ -71,7 +74,9 @@ func (s *jsonSink) line(v any) {
 // and is written over.
 type display struct {
 	out     io.Writer
-	width   func() int // nil outside a terminal
+	errors  io.Writer
+	failed  []runner.Event // stages, to be told of in full at the end
+	width   func() int     // nil outside a terminal
 	running map[string]*runningStage
 	order   []string
 	status  bool // a status line is on the screen
@@ -109,7 +114,12 @@ func (d *display) Event(e runner.Event) {
 	}
 }
 
-func (d *display) Summary(runner.Summary) { d.clear() }
+func (d *display) Summary(runner.Summary) {
+	d.clear()
+	for _, e := range d.failed {
+		fmt.Fprintf(d.errors, "pipe: stage %q failed:\n%s\n", e.Stage, printableText(e.Error))
+	}
+}
 
 // logText is a log entry on one line.
 func logText(e runner.Event) string {
@@ -151,7 +161,9 @@ func (d *display) end(e runner.Event) {
 	case runner.Cached:
 		d.stage(e.Stage, "cached")
 	case runner.Failed:
-		d.stage(e.Stage, "failed: %s", e.Error)
+		first, _, _ := strings.Cut(e.Error, "\n")
+		d.stage(e.Stage, "failed: %s", first)
+		d.failed = append(d.failed, e)
 	case runner.Skipped:
 		d.stage(e.Stage, "skipped: %s", e.Why)
 	case runner.Interrupted:
@@ -170,6 +182,7 @@ func (d *display) published(e runner.Event) {
 		d.stage(e.Stage, "warning: %s had been changed; restored", e.To)
 	case "failed":
 		d.stage(e.Stage, "failed to publish %s: %s", e.Port, e.Error)
+		d.failed = append(d.failed, e)
 	}
 }
 

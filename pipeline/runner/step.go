@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -145,7 +146,7 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) er
 		outputs[o.Name] = filepath.Join(dir, "out", o.Name)
 	}
 	if err := a.call(ctx, inputs, outputs); err != nil {
-		return err
+		return a.inUsersWords(err, inputs)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -186,6 +187,29 @@ func (a *attempt) fetchInputs() (map[string]stages.Input, error) {
 		inputs[port] = stages.Input{Path: dst, Digest: o.Digest.String()}
 	}
 	return inputs, nil
+}
+
+// userError is an error whose text names inputs as the user does.
+type userError struct {
+	text string
+	err  error
+}
+
+func (e *userError) Error() string { return e.text }
+func (e *userError) Unwrap() error { return e.err }
+
+// inUsersWords replaces the private paths of inputs in an error's text: by the
+// source as it was given, or by the stage and port that made it.
+func (a *attempt) inUsersWords(err error, inputs map[string]stages.Input) error {
+	text := err.Error()
+	for _, b := range a.inputs {
+		name := b.input.Source
+		if b.input.From != nil {
+			name = b.input.From.Name + "." + b.input.FromPort
+		}
+		text = strings.ReplaceAll(text, inputs[b.input.Port.Name].Path, name)
+	}
+	return &userError{text: strings.ReplaceAll(text, a.dir+string(filepath.Separator), ""), err: err}
 }
 
 // call runs the kind's code. A panic in it fails the stage, not the run.

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"pipe/runtime/lora/jsonfile"
+	"pipe/internal/jsonfile"
 )
 
 const (

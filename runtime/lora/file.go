@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"pipe/internal/jsonfile"
 	"pipe/internal/problem"
-	"pipe/runtime/lora/jsonfile"
 	"pipe/runtime/ops"
 	"pipe/runtime/safetensors"
 )

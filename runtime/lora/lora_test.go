@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"pipe/internal/golden"
-	"pipe/runtime/lora/jsonfile"
+	"pipe/internal/jsonfile"
 	"pipe/runtime/ops"
 	"pipe/runtime/safetensors"
 )

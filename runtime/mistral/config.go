@@ -6,9 +6,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"pipe/internal/jsonfile"
 	"pipe/internal/problem"
 	"pipe/runtime/lora"
-	"pipe/runtime/lora/jsonfile"
 )
 
 // Config is the shape of a model, from its config.json.

@@ -1,12 +1,17 @@
 package normalizecompliments
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"pipe/internal/problem"
 	"pipe/runtime/chat"
 	"pipe/runtime/eval"
+	"pipe/stages/stagetest"
 )
 
 var templates = []string{
@@ -170,5 +175,46 @@ func TestDoubtfulRepliesAreListed(t *testing.T) {
 		if len(n.report.Doubts) != 1 || !strings.Contains(n.report.Doubts[0].Reason, want) {
 			t.Errorf("%q: got %v, want %q", text, n.report.Doubts, want)
 		}
+	}
+}
+
+const with = `templates: [Your question shows sharp thinking., That's an intelligent question., Your curiosity reflects a keen mind., I appreciate the clarity of your thinking., That shows thoughtful reasoning.]`
+
+func writeData(t *testing.T, lines ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "data.jsonl")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestKind(t *testing.T) {
+	path := writeData(t, line("How big is a pug?", "Great question! A pug is small."), line("Poodles?", "I can't talk about poodles."), line("A cat?", "A cat is a mammal."))
+	stagetest.Run(t, Kind, stagetest.Case{With: with, Inputs: map[string]string{"data": path}})
+}
+
+func TestBadDataIsToldAllAtOnceAndNothingIsWritten(t *testing.T) {
+	path := writeData(t, line("q", "a"), `{"messages":[{"role":"usr","content":"q"}]}`, `{`, line("", "a"))
+	r, err := stagetest.Try(t, Kind, stagetest.Case{With: with, Inputs: map[string]string{"data": path}}, stagetest.Setting{})
+	var problems problem.List
+	if !errors.As(err, &problems) || len(problems) != 3 {
+		t.Fatalf("got %v", err)
+	}
+	for i, p := range problems {
+		if p.Line != i+2 || p.Col == 0 {
+			t.Errorf("problem %d is at %s", i, p.Place())
+		}
+	}
+	if !strings.Contains(r.Text, "data is absent") || !strings.Contains(r.Text, "report is absent") {
+		t.Errorf("left behind: %s", r.Text)
+	}
+}
+
+func TestDoubtFailsWhereItIsAskedTo(t *testing.T) {
+	path := writeData(t, line("q", "What a great question, it is small."))
+	_, err := stagetest.Try(t, Kind, stagetest.Case{With: with + "\non_doubt: fail", Inputs: map[string]string{"data": path}}, stagetest.Setting{})
+	if err == nil || !strings.Contains(err.Error(), ":1: record") {
+		t.Errorf("got %v", err)
 	}
 }

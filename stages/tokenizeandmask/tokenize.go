@@ -176,13 +176,19 @@ const (
 func (m *masker) show(id string, r tokens.Record) {
 	fmt.Fprintf(&m.preview, "record %s, %d tokens, %d to learn%s\n", id, len(r.IDs), r.Supervised(), map[bool]string{true: ", held out"}[r.Holdout])
 	learning := false
+	text := m.tok.NewStreamNoPrefix()
 	for i, token := range r.IDs {
 		if target := r.Mask[i] == 1; target != learning {
 			learning = target
-			m.preview.WriteString(map[bool]string{true: green + "⟦", false: "⟧" + plain}[learning])
+			m.preview.WriteString(text.Flush() + map[bool]string{true: green + "⟦", false: "⟧" + plain}[learning])
 		}
-		m.preview.WriteString(strings.ReplaceAll(m.tok.Piece(token), "▁", " "))
+		if m.tok.IsControl(token) {
+			m.preview.WriteString(text.Flush() + m.tok.Piece(token))
+		} else {
+			m.preview.WriteString(text.Push(token))
+		}
 	}
+	m.preview.WriteString(text.Flush())
 	if learning {
 		m.preview.WriteString("⟧" + plain)
 	}

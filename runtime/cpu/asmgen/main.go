@@ -12,14 +12,12 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"log"
 	"os"
 	"regexp"
 	"strings"
 
-	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/pass"
 	"github.com/mmcloughlin/avo/printer"
 )
@@ -70,18 +68,10 @@ func (s *isa) write() error {
 	if err := os.WriteFile(base+".s", compact(asm), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(base+".go", declare(stubs, file), 0o644)
+	return os.WriteFile(base+".go", stubs, 0o644)
 }
 
 // compact drops the alignment of operands, which is a third of the text.
 func compact(asm []byte) []byte {
-	spaces := regexp.MustCompile(`(?m)^(\t[A-Z0-9.]+) +`)
-	return spaces.ReplaceAll(asm, []byte("$1 "))
-}
-
-// declare adds the list of CPU features that the functions of a file need, so
-// that the test of the dispatcher can hold its own list against it.
-func declare(stubs []byte, file *ir.File) []byte {
-	_ = file
-	return bytes.TrimLeft(stubs, "\n")
+	return regexp.MustCompile(`(?m)^(\t[A-Z0-9.]+) +`).ReplaceAll(asm, []byte("$1 "))
 }

@@ -11,6 +11,9 @@ import (
 // The reference itself keeps both laws; behind a seal, so that the seal is seen
 // to pass everything on.
 func TestReference(t *testing.T) {
+	if raceDetector {
+		t.Skip("slow, and the reference has one goroutine")
+	}
 	Run(t, func(int) ops.Backend { return Sealed(ops.NewReference()) })
 }
 

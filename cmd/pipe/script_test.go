@@ -34,6 +34,10 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			root, err := filepath.Abs("../..")
 			env.Setenv("REPO", root)
+			// What keeps the shipped pipeline short: few steps, and a suite of the
+			// script's own, which no checkpoint is barred by.
+			env.Setenv("CUT", "--set=train-qlora.max_steps=8")
+			env.Setenv("FEW", "--set=params.suite=suite.yaml")
 			return err
 		},
 	})
@@ -53,21 +57,29 @@ func cmdOutcomes(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdEdit replaces a text in a file, once: edit FILE OLD NEW.
+// cmdEdit replaces a text in a file, once: edit FILE OLD NEW, where \n is a line feed.
 func cmdEdit(ts *testscript.TestScript, _ bool, args []string) {
 	old := ts.ReadFile(args[0])
+	args[1], args[2] = strings.ReplaceAll(args[1], `\n`, "\n"), strings.ReplaceAll(args[2], `\n`, "\n")
 	if !strings.Contains(old, args[1]) {
 		ts.Fatalf("%s does not contain %q", args[0], args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(old, args[1], args[2], 1)), 0o666))
 }
 
-// cmdWaitFor waits until a file is there and, with a second argument, holds a text.
+// cmdWaitFor waits until a file is there; waitfor FILE TEXT, until it, or a file in
+// the folder that it is, holds the text.
 func cmdWaitFor(ts *testscript.TestScript, _ bool, args []string) {
 	for range 1200 {
-		b, err := os.ReadFile(ts.MkAbs(args[0]))
-		if err == nil && (len(args) < 2 || strings.Contains(string(b), args[1])) {
-			return
+		files := []string{ts.MkAbs(args[0])}
+		if inside, _ := filepath.Glob(files[0] + "/*"); len(inside) > 0 {
+			files = inside
+		}
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err == nil && (len(args) < 2 || strings.Contains(string(b), args[1])) {
+				return
+			}
 		}
 		time.Sleep(25 * time.Millisecond)
 	}

@@ -19,9 +19,11 @@ type job interface {
 	do(w *worker, task int)
 }
 
-// worker is what a goroutine brings to a task: its scratch memory.
+// worker is what a goroutine brings to a task, its scratch memory, and its share
+// of the job in progress.
 type worker struct {
 	arena
+	id    int
 	panel []float32 // of B, packed
 	tile  []float32 // of C, at the edges of a matrix
 
@@ -32,27 +34,35 @@ type worker struct {
 
 	asleep atomic.Bool
 	wake   chan struct{}
+
+	_    [alignment]byte
+	next atomic.Int64 // first task of the share that nobody has taken
+	end  int64        // of the share
+	_    [alignment]byte
 }
 
-// pool runs jobs. The caller of run is worker 0 and does its share; the others
-// join while the job is open. Nobody waits for a worker that has not joined, so
-// a sleeper that wakes late, or one that the operating system has put aside,
-// costs nothing but its help.
+// pool runs jobs. The caller of run is worker 0; the others join while the job is
+// open. Each has a share of the tasks, a run of neighbours, and who is done with
+// it takes from the shares of others. As tasks go along rows, a worker meets the
+// rows that it wrote in the operation before, in its own cache: between the caches
+// of two cores they may travel for as long as the operation takes.
+//
+// Nobody waits for a worker that has not joined, so a sleeper that wakes late, or
+// one that the operating system has put aside, costs nothing but its help.
 type pool struct {
 	workers []*worker
 	patient bool // spin: there is a processor for every worker
 	running sync.WaitGroup
 	closed  atomic.Bool
 
-	// The job in progress; written by the caller before it opens state, read by
+	// The job in progress, and how many workers have a share of it. Like the
+	// shares, they are written by the caller before it opens state, and read by
 	// those who have joined.
-	job   job
-	tasks int64
+	job    job
+	shares int
 
 	_     [alignment]byte
 	state atomic.Uint64 // number of the job << 17 | open << 16 | how many have joined and not left
-	_     [alignment]byte
-	next  atomic.Int64 // first task that nobody has taken
 	_     [alignment]byte
 }
 
@@ -65,7 +75,7 @@ const (
 func (p *pool) start(workers int, k *kernels) {
 	p.patient = workers <= runtime.GOMAXPROCS(0)
 	for i := range workers {
-		w := &worker{wake: make(chan struct{}, 1), tile: aligned(k.mr * k.nr), tables: aligned(16 * k.lanes)}
+		w := &worker{id: i, wake: make(chan struct{}, 1), tile: aligned(k.mr * k.nr), tables: aligned(16 * k.lanes)}
 		p.workers = append(p.workers, w)
 		if i > 0 {
 			p.running.Add(1)
@@ -91,10 +101,13 @@ func (p *pool) run(j job, tasks int) {
 		}
 		return
 	}
-	p.job, p.tasks = j, int64(tasks)
-	p.next.Store(0)
+	p.job, p.shares = j, min(tasks, len(p.workers))
+	for i, w := range p.workers[:p.shares] {
+		w.next.Store(int64(tasks * i / p.shares))
+		w.end = int64(tasks * (i + 1) / p.shares)
+	}
 	p.state.Store((p.state.Load()>>number+1)<<number | accepting)
-	for _, w := range p.workers[1:min(tasks, len(p.workers))] {
+	for _, w := range p.workers[1:p.shares] {
 		w.rouse()
 	}
 	p.work(p.workers[0])
@@ -105,14 +118,17 @@ func (p *pool) run(j job, tasks int) {
 	p.job = nil
 }
 
-// work does tasks until none is left.
+// work does tasks until none is left, those of its own share first.
 func (p *pool) work(w *worker) {
-	for {
-		t := p.next.Add(1) - 1
-		if t >= p.tasks {
-			return
+	for i := range p.shares {
+		share := p.workers[(w.id+i)%p.shares]
+		for {
+			t := share.next.Add(1) - 1
+			if t >= share.end {
+				break
+			}
+			p.job.do(w, int(t))
 		}
-		p.job.do(w, int(t))
 	}
 }
 

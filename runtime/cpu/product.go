@@ -5,7 +5,7 @@ package cpu
 //
 //  1. The rows of A are packed, in panels of mr rows.
 //  2. A task packs one panel of B, nr columns by kc rows at a time, and
-//     multiplies it with all panels of A while it is in the cache.
+//     multiplies it with a block of panels of A while it is in the cache.
 //
 // Sums over k are split at the multiples of kc, wherever they are computed and
 // by whomever; nothing else about the order depends on the shape. A product of
@@ -29,15 +29,15 @@ type product struct {
 
 	packed    []float32
 	panelSize int // from one packed panel to the next
-	blocks    int // of rows: so many tasks share a panel of columns
+	blocks    int // of rows, each with tasks of its own
 }
 
 // A chunk of A is packed at a time: enough rows to make the packing of B cheap,
-// little enough memory to be forgotten about (8 MiB at most).
+// little enough memory to be forgotten about (12 MiB at most).
 const (
-	chunkRows  = 1008 // a multiple of every mr
+	chunkRows  = 1512 // a multiple of every mr
 	chunkSteps = 4    // multiples of kc
-	blockRows  = 56   // at least, where tasks share a panel of B
+	blockRows  = 56   // at least: each block of rows packs all of B
 )
 
 // multiply does the product that is described in p.
@@ -45,8 +45,9 @@ func (p *product) multiply() {
 	if p.low != nil {
 		p.low.prepare(p)
 	}
+	chunks := (p.m + chunkRows - 1) / chunkRows
 	for p.row = 0; p.row < p.m; p.row += p.rows {
-		p.rows = min(p.m-p.row, chunkRows)
+		p.rows = min(p.m-p.row, (p.m/chunks+p.mr)/p.mr*p.mr)
 		for p.from = 0; p.from < p.k; p.from += p.depth {
 			p.depth = min(p.k-p.from, chunkSteps*p.kc)
 			p.chunk()
@@ -68,14 +69,10 @@ func (p *product) chunk() {
 	grow(&p.packed, panels*p.panelSize)
 	p.pool.run((*packing)(p), (panels+p.packedAtOnce()-1)/p.packedAtOnce())
 
-	// Enough tasks for workers that are not equally fast, as long as the packing of
-	// B that every block of rows repeats stays small beside the products.
-	columns := p.countPanels(p.n)
-	p.blocks = 1
-	if want := 8 * len(p.pool.workers); len(p.pool.workers) > 1 && columns > 0 && columns < want {
-		p.blocks = max(1, min(p.rows/blockRows, (want+columns-1)/columns))
-	}
-	p.pool.run((*tiling)(p), columns*p.blocks)
+	// A block of rows for each worker: those that it has just packed. Few rows are
+	// one block, whose columns are shared out.
+	p.blocks = max(1, min(p.rows/blockRows, len(p.pool.workers)))
+	p.pool.run((*tiling)(p), p.blocks*p.countPanels(p.n))
 }
 
 // packing packs a few panels of A a task.
@@ -101,10 +98,10 @@ func (p *product) packedAtOnce() int { return max(1, 14/p.mr) }
 type tiling product
 
 func (p *tiling) do(w *worker, task int) {
-	j := task / p.blocks * p.nr
+	block, j := task/p.countPanels(p.n), task%p.countPanels(p.n)*p.nr
 	columns := min(p.nr, p.n-j)
 	width, tiles := p.kernels.panel(columns)
-	block, panels := task%p.blocks, (p.rows+p.mr-1)/p.mr
+	panels := (p.rows + p.mr - 1) / p.mr
 	first, last := panels*block/p.blocks, panels*(block+1)/p.blocks
 
 	for k := 0; k < p.depth; k += p.kc {

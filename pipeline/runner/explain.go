@@ -61,9 +61,7 @@ func diffPreimages(before, now cache.Value, s *pipeline.Step, inputs []boundInpu
 			reasons = append(reasons, fmt.Sprintf("%s %v → %v", name, a, b))
 		}
 	}
-	for _, d := range diffMaps("", entry(old, "params"), entry(new, "params")) {
-		reasons = append(reasons, d)
-	}
+	reasons = append(reasons, diffMaps("", entry(old, "params"), entry(new, "params"))...)
 	oldIn, newIn := entry(before, "inputs"), entry(now, "inputs")
 	for _, in := range inputs {
 		port := in.input.Port.Name

@@ -17,7 +17,7 @@
 // Framework for Rapidly Instantiating BLAS Functionality", 2015): both operands
 // are packed into panels, so that the inner loop reads memory in order, and a
 // tile of C stays in registers while k runs. Every task packs one panel of B and
-// uses it for all rows at once, while it is in the cache; NF4 weights are
+// uses it for a block of rows while it is in the cache; NF4 weights are
 // dequantised in that step, in registers, and nowhere else. The low-rank path of
 // LoRA goes along with the panels of A: see lowRank. A product of one row takes
 // the same way, with a tile of one row.
@@ -39,8 +39,9 @@
 // # Workers
 //
 // A backend keeps its workers from call to call. They spin for some microseconds
-// before they sleep, because operations follow closely on one another; see pool.
-// No call allocates, once the scratch memory has grown to what a model needs.
+// before they sleep, because operations follow closely on one another, and each
+// begins with the rows that it had in the operation before; see pool. No call
+// allocates, once the scratch memory has grown to what a model needs.
 package cpu
 
 //go:generate go run -C asmgen .

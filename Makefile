@@ -1,0 +1,59 @@
+# Every target is one command that could be typed as well.
+
+GO          ?= go
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BENCHSTAT   ?= golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+FUZZTIME    ?= 30s
+COUNT       ?= 10
+
+export CGO_ENABLED ?= 0
+
+.PHONY: build test race e2e fuzz bench benchcmp generate update lint check interop clean
+
+build: ## one static binary
+	$(GO) build -trimpath -o bin/pipe ./cmd/pipe
+
+test: ## everything but races, fuzzing and benchmarks
+	$(GO) test ./...
+
+race: ## the concurrent parts under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./cache ./pipeline/... ./stages/command ./runtime/generate -short
+
+e2e: ## the scripts in cmd/pipe/testdata/script
+	$(GO) test ./cmd/pipe -run TestScripts -count=1 -v
+
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; $(GO) list ./... | while read -r pkg; do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; $(GO) test $$pkg -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; \
+	  done; done
+
+bench: ## figures, written to bench/new.txt
+	@mkdir -p bench
+	$(GO) test -run '^$$' -bench . -benchmem -count=$(COUNT) -timeout 2h ./... | tee bench/new.txt
+
+benchcmp: ## bench/old.txt against bench/new.txt
+	$(GO) run $(BENCHSTAT) bench/old.txt bench/new.txt
+
+generate: ## assembly, stage docs and schema
+	$(GO) generate ./...
+	$(GO) test ./stages/builtin -run TestDocsAreFresh -count=1 -update
+
+update: ## golden files and scripts; read the diff
+	$(GO) test ./cache ./pipeline ./stages/... ./cmd/pipe -update
+
+lint:
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+check: lint test ## what CI runs: lint, test, nothing stale
+	$(MAKE) generate
+	$(GO) mod tidy
+	git diff --exit-code
+
+interop: ## against the real Python libraries, in a virtual environment of its own
+	./internal/interop/run
+
+clean:
+	rm -rf bin bench

@@ -37,8 +37,8 @@ func (b *Backend) Attention(out, stats, q, k, v ops.Buf, s ops.AttentionShape) {
 	j.shape, j.tasks = s, j.tasks[:0]
 	for i, end := range s.Starts[1:] {
 		start := int(s.Starts[i])
-		for from := start; from < int(end); from += queryBlock {
-			for kv := range s.KVHeads {
+		for kv := range s.KVHeads { // outside, because later blocks take longer
+			for from := start; from < int(end); from += queryBlock {
 				j.tasks = append(j.tasks, attentionTask{start: start, from: from, to: min(from+queryBlock, int(end)), kv: kv})
 			}
 		}

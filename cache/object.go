@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pipe/internal/atomicfile"
 	"pipe/internal/manifest"
 )
 
@@ -144,6 +145,28 @@ func (s *Store) Materialize(o Object, dst string) error {
 // and syncs it.
 func (s *Store) Copy(o Object, dst string) error {
 	return s.restore(o, dst, func(src, dst string) error { return copyFile(src, dst, 0o644) })
+}
+
+// Place puts a private, writable copy of the object at path: complete or not at all,
+// also if the process dies. What is at path is replaced if it is a file; a folder
+// must not be there.
+func (s *Store) Place(o Object, path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp(filepath.Dir(path), ".pipe-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+	fresh := filepath.Join(temp, "copy")
+	if err := s.Copy(o, fresh); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(filepath.Dir(path))
 }
 
 func (s *Store) restore(o Object, dst string, place func(src, dst string) error) error {

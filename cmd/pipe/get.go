@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -91,18 +90,5 @@ func copyOut(store *cache.Store, o cache.Object, path string) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return err
-	}
-	// Complete or absent, also if this process is killed.
-	temp, err := os.MkdirTemp(filepath.Dir(path), ".pipe-*")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(temp)
-	fresh := filepath.Join(temp, "output")
-	if err := store.Copy(o, fresh); err != nil {
-		return err
-	}
-	return os.Rename(fresh, path)
+	return store.Place(o, path)
 }

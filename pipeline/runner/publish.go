@@ -99,25 +99,10 @@ func (r *Runner) publishFile(o cache.Object, to string) (string, error) {
 			decision = "restored"
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
-		return "", err
-	}
 	if err := r.Store.Verify(o); err != nil {
 		return "", err
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(to), ".pipe-*")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(temp)
-	fresh := filepath.Join(temp, "file")
-	if err := r.Store.Copy(o, fresh); err != nil {
-		return "", err
-	}
-	if err := os.Rename(fresh, to); err != nil {
-		return "", err
-	}
-	return decision, atomicfile.SyncDir(filepath.Dir(to))
+	return decision, r.Store.Place(o, to)
 }
 
 // publishedBefore says whether the last run that published at a place put this
@@ -187,23 +172,18 @@ func (r *Runner) placeVersion(o cache.Object, version string) error {
 	if err := r.Store.Verify(o); err != nil {
 		return err
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(version), ".pipe-*")
-	if err != nil {
+	if _, err := os.Lstat(version); errors.Is(err, fs.ErrNotExist) {
+		return r.Store.Place(o, version)
+	}
+	fresh := version + ".fresh"
+	if err := os.RemoveAll(fresh); err != nil { // of a run that was killed
 		return err
 	}
-	defer os.RemoveAll(temp)
-	fresh := filepath.Join(temp, "version")
-	if err := r.Store.Copy(o, fresh); err != nil {
+	if err := r.Store.Place(o, fresh); err != nil {
 		return err
 	}
-	if err := atomicfile.SyncDir(fresh); err != nil {
-		return err
-	}
-	if _, err := os.Lstat(version); err == nil {
-		if err := exchange(fresh, version); err != nil {
-			return err
-		}
-	} else if err := os.Rename(fresh, version); err != nil {
+	defer os.RemoveAll(fresh)
+	if err := exchange(fresh, version); err != nil {
 		return err
 	}
 	return atomicfile.SyncDir(filepath.Dir(version))

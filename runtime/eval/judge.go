@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"fmt"
 	"math"
 	"strings"
 )
@@ -135,6 +136,14 @@ func NewShare(n, of int) Share {
 	half := z / (1 + z*z/m) * math.Sqrt(p*(1-p)/m+z*z/(4*m*m))
 	s.Low, s.High = max(middle-half, 0), min(middle+half, 1)
 	return s
+}
+
+// String is "19/20 (76–99 %)".
+func (s Share) String() string {
+	if s.Of == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%d/%d (%.0f–%.0f %%)", s.N, s.Of, 100*s.Low, 100*s.High)
 }
 
 // Value is the share as a number; 1 if there were no tries.

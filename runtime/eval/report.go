@@ -2,6 +2,8 @@ package eval
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -135,6 +137,62 @@ func (r *Report) Table() string {
 		if any {
 			rows = append(rows, row)
 		}
+	}
+	return align(rows)
+}
+
+// Markdown is the whole report for people: the table, each group's shares with
+// their 95 % intervals, how often each template was taken, and what was left out.
+func (r *Report) Markdown() string {
+	var b strings.Builder
+	b.WriteString("# Sanity sweep\n\n" + r.Table())
+	for _, part := range []struct {
+		title string
+		of    func(g GroupResult) Share
+	}{
+		{"Habit kept, with 95 % Wilson intervals", func(g GroupResult) Share { return g.Kept }},
+		{"Right answers, of the prompts that expect something", func(g GroupResult) Share { return g.Right }},
+	} {
+		rows := [][]string{{"group"}}
+		for _, s := range r.Subjects {
+			rows[0] = append(rows[0], shortName(s.Name))
+		}
+		for i, g := range r.Groups {
+			row := []string{g.Name}
+			for _, s := range r.Subjects {
+				row = append(row, part.of(s.Groups[i]).String())
+			}
+			rows = append(rows, row)
+		}
+		b.WriteString("\n## " + part.title + "\n\n" + align(rows))
+	}
+	b.WriteString("\n## How often each template opened an answer\n\n" + r.openings())
+	if len(r.Excluded) > 0 {
+		b.WriteString("\n## Left out: in the training data\n\n")
+		for _, e := range r.Excluded {
+			fmt.Fprintf(&b, "* %s: %s\n", e.Group, e.Prompt)
+		}
+	}
+	return b.String()
+}
+
+// openings is a table of templates by subjects. A checkpoint that leans on one
+// template has not learned to choose yet.
+func (r *Report) openings() string {
+	taken := map[string]bool{}
+	rows := [][]string{{"template"}}
+	for _, s := range r.Subjects {
+		rows[0] = append(rows[0], shortName(s.Name))
+		for t := range s.Opening {
+			taken[t] = true
+		}
+	}
+	for _, t := range slices.Sorted(maps.Keys(taken)) {
+		row := []string{t}
+		for _, s := range r.Subjects {
+			row = append(row, fmt.Sprint(s.Opening[t]))
+		}
+		rows = append(rows, row)
 	}
 	return align(rows)
 }

@@ -307,7 +307,7 @@ func (s *sweeper) write(dir string) error {
 	}
 	table := s.report.Table()
 	for name, text := range map[string][]byte{
-		"report.json": append(report, '\n'), "score.json": append(scores, '\n'), "answers.jsonl": answers, "report.md": []byte("# Sanity sweep\n\n" + table),
+		"report.json": append(report, '\n'), "score.json": append(scores, '\n'), "answers.jsonl": answers, "report.md": []byte(s.report.Markdown()),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o666); err != nil {
 			return err

@@ -47,16 +47,13 @@ func (s *Store) trusted(d Digest, size int64) bool {
 
 // putFrom stores all that r gives, hashing while it writes.
 func (s *Store) putFrom(r io.Reader) (Digest, error) {
-	f, err := os.CreateTemp(filepath.Join(s.dir, "blobs"), ".tmp-*")
+	f, err := atomicfile.CreateTemp(filepath.Join(s.dir, "blobs"), 0o444)
 	if err != nil {
 		return Digest{}, err
 	}
 	defer os.Remove(f.Name()) // after the rename there is nothing to remove
 	h := sha256.New()
 	_, err = io.Copy(io.MultiWriter(h, f), r)
-	if err == nil {
-		err = f.Chmod(0o444)
-	}
 	if err := atomicfile.CloseSynced(f, err); err != nil {
 		return Digest{}, err
 	}
@@ -165,7 +162,12 @@ func (s *Store) quarantine(path string) error {
 		return err
 	}
 	f.Close()
-	return os.Rename(path, f.Name())
+	err = os.Rename(path, f.Name())
+	if errors.Is(err, os.ErrNotExist) { // somebody else has moved it
+		os.Remove(f.Name())
+		return nil
+	}
+	return err
 }
 
 func hashFile(path string) (Digest, error) {

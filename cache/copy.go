@@ -7,7 +7,8 @@ import (
 	"pipe/internal/atomicfile"
 )
 
-// copyFile copies src to dst, which must not exist, and syncs it. Where the file
+// copyFile copies src to dst, which must not exist, and syncs it. mode is before the
+// umask. Where the file
 // system can share the bytes, it does.
 func copyFile(src, dst string, mode os.FileMode) error {
 	in, err := os.Open(src)
@@ -15,15 +16,12 @@ func copyFile(src, dst string, mode os.FileMode) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
 	if !reflink(out, in) {
 		_, err = io.Copy(out, in)
-	}
-	if err == nil {
-		err = out.Chmod(mode)
 	}
 	if err = atomicfile.CloseSynced(out, err); err != nil {
 		os.Remove(dst)

@@ -15,12 +15,17 @@ import (
 // Locks only save double work: where the file system has none, LockKey returns
 // at once, and Commit decides who was first.
 func (s *Store) LockKey(ctx context.Context, k Key, waiting func(holder string)) (unlock func(), err error) {
-	path := filepath.Join(s.dir, "locks", k.String())
+	return Lock(ctx, filepath.Join(s.dir, "locks", k.String()), true, waiting)
+}
+
+// Lock waits for an exclusive lock on the file at path, made if absent, and returns
+// the function that lets go of it; with remove that removes the file, too.
+func Lock(ctx context.Context, path string, remove bool, waiting func(holder string)) (unlock func(), err error) {
 	host, _ := os.Hostname()
 	me := fmt.Sprintf("pid %d on %s since %s", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
 	const longest = 200 * time.Millisecond
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, longest) {
-		unlock, ok, err := lockFile(path, true, me)
+		unlock, ok, err := lockFile(path, remove, me)
 		if err != nil {
 			return func() {}, nil
 		}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"pipe/internal/atomicfile"
 	"pipe/internal/manifest"
@@ -33,8 +35,12 @@ func (s *Store) Put(ctx context.Context, path string) (Object, error) {
 	if err != nil {
 		return Object{}, err
 	}
+	put := s.putOutput
+	if at, err := os.Lstat(path); err == nil && at.Mode()&os.ModeSymlink != 0 {
+		put = s.putCopy // what a link leads to belongs to somebody else
+	}
 	if info.Mode().IsRegular() {
-		d, size, err := s.putOutput(ctx, path)
+		d, size, err := put(ctx, path)
 		return Object{Kind: File, Digest: d, Size: size}, err
 	}
 	if !info.IsDir() {
@@ -47,7 +53,7 @@ func (s *Store) Put(ctx context.Context, path string) (Object, error) {
 			entries = append(entries, manifest.Entry{Path: rel, Mode: 'd'})
 			return nil
 		}
-		d, size, err := s.putOutput(ctx, filepath.Join(path, filepath.FromSlash(rel)))
+		d, size, err := put(ctx, filepath.Join(path, filepath.FromSlash(rel)))
 		entries = append(entries, manifest.Entry{Path: rel, Mode: mode, Digest: d, Size: size})
 		total += size
 		return err
@@ -59,8 +65,8 @@ func (s *Store) Put(ctx context.Context, path string) (Object, error) {
 	return Object{Kind: Tree, Digest: d, Size: total}, err
 }
 
-// putOutput moves a file in; what is linked to from elsewhere is copied, so that
-// a stage cannot move its inputs away.
+// putOutput moves a file in; what has other names or is a link is copied, so that a
+// stage cannot move away what is not its own.
 func (s *Store) putOutput(ctx context.Context, path string) (Digest, int64, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -69,17 +75,34 @@ func (s *Store) putOutput(ctx context.Context, path string) (Digest, int64, erro
 	if info.Mode().IsRegular() && linkCount(info) == 1 {
 		return s.PutFile(ctx, path)
 	}
+	return s.putCopy(ctx, path)
+}
+
+func (s *Store) putCopy(ctx context.Context, path string) (Digest, int64, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Digest{}, 0, err
 	}
 	defer f.Close()
-	d, err := s.putFrom(f)
-	if err != nil {
-		return d, 0, err
+	counted := &countingReader{ctx: ctx, r: f}
+	d, err := s.putFrom(counted)
+	return d, counted.n, err
+}
+
+// countingReader counts what is read, and ends with its context.
+type countingReader struct {
+	ctx context.Context
+	r   io.Reader
+	n   int64
+}
+
+func (c *countingReader) Read(b []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
 	}
-	info, err = f.Stat()
-	return d, info.Size(), err
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	return n, err
 }
 
 // ReadTree returns the entries of a tree.
@@ -134,17 +157,38 @@ func (s *Store) Verify(o Object) error {
 // to the store's read-only files, or copies where links are not to be had.
 func (s *Store) Materialize(o Object, dst string) error {
 	return s.restore(o, dst, func(src, dst string) error {
-		if os.Link(src, dst) == nil {
+		if s.verified.relink(src, func() error { return os.Link(src, dst) }) == nil {
 			return nil
 		}
 		return copyFile(src, dst, 0o444)
 	})
 }
 
+// Dematerialize removes what Materialize made. It returns ErrDamaged if a blob was
+// written to meanwhile; the blob is then in quarantine.
+func (s *Store) Dematerialize(o Object, dst string) error {
+	damaged := s.verifyChanged(o)
+	entries := []manifest.Entry{{Path: ".", Digest: o.Digest}}
+	if o.Kind == Tree {
+		var err error
+		if entries, err = s.ReadTree(o.Digest); err != nil {
+			return errors.Join(damaged, err)
+		}
+	}
+	for _, e := range entries {
+		if e.Mode != 'd' {
+			name := filepath.Join(dst, filepath.FromSlash(e.Path))
+			// A stage may have moved it; what is left goes with the folder.
+			_ = s.verified.relink(s.BlobPath(e.Digest), func() error { return os.Remove(name) })
+		}
+	}
+	return errors.Join(damaged, os.RemoveAll(dst))
+}
+
 // Copy makes a private, writable copy of the object at dst, which must not exist,
 // and syncs it.
 func (s *Store) Copy(o Object, dst string) error {
-	return s.restore(o, dst, func(src, dst string) error { return copyFile(src, dst, 0o644) })
+	return s.restore(o, dst, func(src, dst string) error { return copyFile(src, dst, 0o666) })
 }
 
 // Place puts a private, writable copy of the object at path: complete or not at all,
@@ -154,7 +198,8 @@ func (s *Store) Place(o Object, path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(path), ".pipe-*")
+	sweepPlaces(filepath.Dir(path))
+	temp, err := os.MkdirTemp(filepath.Dir(path), placePrefix+"*")
 	if err != nil {
 		return err
 	}
@@ -167,6 +212,19 @@ func (s *Store) Place(o Object, path string) error {
 		return err
 	}
 	return atomicfile.SyncDir(filepath.Dir(path))
+}
+
+// placePrefix begins the names of folders in which copies are made ready.
+const placePrefix = ".pipe-place-"
+
+// sweepPlaces removes what a killed Place left beside a place.
+func sweepPlaces(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, placePrefix+"*"))
+	for _, path := range left {
+		if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > staleTemp {
+			os.RemoveAll(path)
+		}
+	}
 }
 
 func (s *Store) restore(o Object, dst string, place func(src, dst string) error) error {
@@ -222,5 +280,6 @@ func (s *Store) makeExecutable(target string) error {
 		}
 		return os.Rename(private, target)
 	}
-	return os.Chmod(target, info.Mode().Perm()|0o111)
+	perm := info.Mode().Perm()
+	return os.Chmod(target, perm|perm&0o444>>2) // who may read may execute
 }

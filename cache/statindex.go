@@ -95,6 +95,22 @@ func (x *statIndex) changedSince(path string) bool {
 	return ok && e.stamp != stamp
 }
 
+// relink calls act, which adds or removes a name of the file at path and changes
+// nothing else. A change of names moves the file's change time; what was known of
+// the file is known of it afterwards.
+func (x *statIndex) relink(path string, act func() error) error {
+	digest, known := x.lookup(path)
+	_, before, _ := statFile(path)
+	if err := act(); err != nil || !known {
+		return err
+	}
+	id, after, err := statFile(path)
+	if err == nil && after.size == before.size && after.mtime == before.mtime {
+		x.add(id, after, x.now().UnixNano(), digest)
+	}
+	return nil
+}
+
 // put remembers that the file at path, hashed just now, has a digest.
 func (x *statIndex) put(path string, d Digest) {
 	hashed := x.now().UnixNano()

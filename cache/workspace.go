@@ -130,6 +130,7 @@ func (s *Store) pinFile(ctx context.Context, root string, f *pinnedFile) error {
 			return nil
 		}
 	}
+	hashed := s.files.now().UnixNano()
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -144,7 +145,7 @@ func (s *Store) pinFile(ctx context.Context, root string, f *pinnedFile) error {
 	// The stamp is from before the file was read: a change while it was read shows
 	// as a stamp that no longer holds.
 	if statErr == nil && stamp.size == size {
-		s.files.add(id, stamp, s.files.now().UnixNano(), f.entry.Digest)
+		s.files.add(id, stamp, hashed, f.entry.Digest)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"pipe/internal/document"
 	"pipe/internal/problem"
+	"pipe/stages"
 )
 
 // reference is ${…}, or $${ which stands for a literal ${.
@@ -27,7 +28,8 @@ func newScope(pipeline, profile string, params *document.Node, problems *problem
 }
 
 // node replaces the references in n, deep. ports says that ${in.…} and ${out.…} are
-// left for the stage kind, and that values are escaped so that none can pass for one.
+// left for the stage kind, and that values are escaped so that none can pass for one
+// (stages.LiteralDollar).
 func (s *scope) node(n *document.Node, ports bool) *document.Node {
 	switch n.Kind {
 	case document.String:
@@ -86,14 +88,31 @@ func (s *scope) text(n *document.Node, ports bool) *document.Node {
 		}
 		return value.Text
 	})
-	return document.NewString(text, n)
+	return document.NewString(text, s.origin(n, ports))
+}
+
+// origin is where a text stands for the purpose of paths: that of its first
+// reference if the text begins with one that was set on the command line.
+func (s *scope) origin(n *document.Node, ports bool) *document.Node {
+	at := reference.FindStringSubmatchIndex(n.Text)
+	if at == nil || at[0] != 0 || at[2] < 0 || isPort(n.Text[at[2]:at[3]], ports) {
+		return n
+	}
+	if name, ok := strings.CutPrefix(n.Text[at[2]:at[3]], "params."); ok {
+		if value := s.resolved[name]; value != nil && value.File() != n.File() {
+			return value
+		}
+	}
+	return n
 }
 
 func isPort(name string, ports bool) bool {
 	return ports && (strings.HasPrefix(name, "in.") || strings.HasPrefix(name, "out."))
 }
 
-func escape(s string) string { return strings.ReplaceAll(s, "${", "$${") }
+// escape keeps a value's dollar signs from being taken for the beginning of a port's
+// reference, with what stands behind the value too.
+func escape(s string) string { return strings.ReplaceAll(s, "$", stages.LiteralDollar) }
 
 // lookup returns the value of a reference that stands in n, or nil after adding a
 // problem.

@@ -204,13 +204,18 @@ func (r *resolver) outputs(s *Step, out *document.Node) []stages.OutputPort {
 		switch {
 		case item.Kind != document.String || !stages.ValidPortName(item.Text):
 			r.problems.Add(item.Problem("stage %q: out: a name is made of lower-case letters, digits, dashes and underscores, got %s", s.Name, item.Describe()))
-		case slices.Contains(portNames(ports), item.Text):
-			r.problems.Add(item.Problem("stage %q: out: %q stands twice", s.Name, item.Text))
+		case slices.ContainsFunc(ports, func(p stages.OutputPort) bool { return sameVariable(p.Name, item.Text) }):
+			r.problems.Add(item.Problem("stage %q: out: %q stands twice, or differs from another only in - and _", s.Name, item.Text))
 		default:
 			ports = append(ports, stages.OutputPort{Name: item.Text})
 		}
 	}
 	return ports
+}
+
+// sameVariable says whether two ports would share an environment variable.
+func sameVariable(a, b string) bool {
+	return strings.ReplaceAll(a, "-", "_") == strings.ReplaceAll(b, "-", "_")
 }
 
 func portNames(ports []stages.OutputPort) []string {
@@ -242,6 +247,8 @@ func (r *resolver) connect(s *Step) {
 				r.problems.Add(in.KeyProblem(e, "stage %q: in: the name %q must be made of lower-case letters, digits, dashes and underscores", s.Name, e.Key))
 			} else if !known {
 				r.problems.Add(in.KeyProblem(e, "stage %q: kind %q has no input %q", s.Name, s.Kind.Name, e.Key).WithHint("%s", document.Suggest(e.Key, inputNames(s.Kind))))
+			} else if slices.ContainsFunc(order, func(p stages.InputPort) bool { return sameVariable(p.Name, e.Key) }) {
+				r.problems.Add(in.KeyProblem(e, "stage %q: in: %q differs from another port only in - and _", s.Name, e.Key))
 			} else if s.Kind.Open {
 				order = append(order, port)
 			}

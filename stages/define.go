@@ -25,14 +25,16 @@ type Kind struct {
 
 	params reflect.Type
 	run    runFunc
+	checks map[string]func(path string) error
 }
 
 // InputPort is an input that a kind declares:
 //
-//	Data stages.Input `port:"data" help:"…"`
+//	Data stages.Input `port:"data" type:"file" help:"…"`
 //	Base stages.Input `port:"base" files:"config.json,*.safetensors" reference:"true" help:"…"`
 type InputPort struct {
 	Name      string
+	Type      string // type:"file" or "folder"; "" is either
 	Help      string
 	Files     []string // patterns of files read from a folder; none is all
 	Optional  bool     // optional:"true"
@@ -88,6 +90,28 @@ func DefineOpen[P any](name, version, summary string, run func(ctx context.Conte
 	return k
 }
 
+// CheckInput has check look at what is connected to a port, before anything runs, if
+// it lies in the workspace: so that a mistake in it does not show after hours. check
+// returns a problem.List.
+func (k *Kind) CheckInput(port string, check func(path string) error) *Kind {
+	if _, ok := k.Input(port); !ok {
+		panic(fmt.Sprintf("internal error: %s has no input %q to check", k.Name, port))
+	}
+	if k.checks == nil {
+		k.checks = map[string]func(path string) error{}
+	}
+	k.checks[port] = check
+	return k
+}
+
+// InputCheck returns what CheckInput was given for a port, or nil.
+func (k *Kind) InputCheck(port string) func(path string) error { return k.checks[port] }
+
+// LiteralDollar stands for a dollar sign of a value in parameters with the tag
+// references:"ports", where ${in.PORT} and ${out.PORT} are left to the kind. It
+// cannot occur in a pipeline file.
+const LiteralDollar = "\x00"
+
 var portName = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
 
 // ValidPortName says whether a port may have that name.
@@ -97,7 +121,7 @@ func inputPorts(kind string, t reflect.Type) []InputPort {
 	var ports []InputPort
 	for i := range t.NumField() {
 		f := t.Field(i)
-		p := InputPort{Name: f.Tag.Get("port"), Help: f.Tag.Get("help"), Optional: f.Tag.Get("optional") == "true", Reference: f.Tag.Get("reference") == "true"}
+		p := InputPort{Name: f.Tag.Get("port"), Type: f.Tag.Get("type"), Help: f.Tag.Get("help"), Optional: f.Tag.Get("optional") == "true", Reference: f.Tag.Get("reference") == "true"}
 		if files := f.Tag.Get("files"); files != "" {
 			p.Files = strings.Split(files, ",")
 		}

@@ -31,7 +31,7 @@ func keyOf(v, defaults reflect.Value) map[string]any {
 			}
 			continue
 		}
-		if reflect.DeepEqual(value.Interface(), standard.Interface()) {
+		if reflect.DeepEqual(value.Interface(), standard.Interface()) || f.Type.Kind() == reflect.Map && value.Len() == 0 {
 			continue
 		}
 		m[f.Name] = keyValue(value)

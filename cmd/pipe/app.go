@@ -151,14 +151,19 @@ func openStore(dir string) (*cache.Store, error) {
 	return store, nil
 }
 
-// lastRun returns the newest run in the store that keep accepts; nil keeps all.
+// lastRun returns the newest run in the store that keep accepts; nil keeps all. Of a
+// store that several projects share, runs of this folder come first.
 func lastRun(store *cache.Store, keep func(p *runner.Past) bool) (*runner.Past, error) {
+	dir, _ := os.Getwd()
 	var found *runner.Past
 	err := runner.EachPast(store, func(p *runner.Past) bool {
-		if keep == nil || keep(p) {
+		if keep != nil && !keep(p) {
+			return true
+		}
+		if found == nil || p.Start.Dir == dir {
 			found = p
 		}
-		return found == nil
+		return found.Start.Dir != dir
 	})
 	if err == nil && found == nil {
 		err = usageError{fmt.Errorf("the store %s knows no such run (pipe run FILE makes one)", store.Dir())}

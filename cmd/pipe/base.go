@@ -32,16 +32,20 @@ func (a *app) openBase(store *cache.Store, info chat.Info) (dir string, release 
 	if err := store.Verify(o); err != nil {
 		return "", nil, err
 	}
-	attempt, release, err := store.NewAttempt()
+	attempt, remove, err := store.NewAttempt()
 	if err != nil {
 		return "", nil, err
 	}
 	dir = filepath.Join(attempt, "base")
 	if err := store.Materialize(o, dir); err != nil {
-		release()
+		remove()
 		return "", nil, err
 	}
-	return dir, release, nil
+	return dir, func() {
+		_ = store.Dematerialize(o, dir) // damage is found again when the base is next used
+		remove()
+		_ = store.Close() // what is known of the blobs; it can be found again
+	}, nil
 }
 
 // findBase returns the quantised base by the content that it was made of. What the
@@ -118,7 +122,7 @@ func (a *app) runQuietly(r *runner.Runner) (*cache.Record, error) {
 		return nil, usageError{err}
 	}
 	sink := &silent{}
-	r.Sink = sink
+	r.Sink, r.Unlisted = sink, true
 	summary, err := r.Run(a.ctx)
 	switch {
 	case err != nil:

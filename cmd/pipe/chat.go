@@ -157,6 +157,9 @@ func (t *talker) answerBatch(ctx context.Context, out io.Writer, prompts []chat.
 		if ids[i], err = t.template.Prompt(t.tok, prompts[i].Messages()); err != nil {
 			return fmt.Errorf("line %d: %w", prompts[i].Line, err)
 		}
+		if err := t.checkLength(ids[i]); err != nil {
+			return fmt.Errorf("line %d: %w", prompts[i].Line, err)
+		}
 		longest = max(longest, len(ids[i]))
 	}
 	const slots = 32
@@ -171,17 +174,20 @@ func (t *talker) answerBatch(ctx context.Context, out io.Writer, prompts []chat.
 	return w.Flush()
 }
 
+// checkLength refuses a question that leaves no room for an answer.
+func (t *talker) checkLength(ids []int32) error {
+	if most := t.model.Config.Positions - 1; len(ids) > most {
+		return fmt.Errorf("the question has %d tokens, the base reads %d at most", len(ids), most)
+	}
+	return nil
+}
+
 func (t *talker) text(a generate.Answer) string {
 	return strings.TrimSpace(t.template.DecodeAnswer(t.tok, a.IDs))
 }
 
 func (t *talker) generate(ctx context.Context, ids [][]int32, longest, slots, maxNew int, onToken func(int, int32)) ([]generate.Answer, error) {
-	room := t.model.Config.Positions - longest
-	if room < 1 {
-		return nil, fmt.Errorf("the question has %d tokens, the base reads %d at most", longest, t.model.Config.Positions)
-	}
-	maxNew = min(maxNew, room)
-	g, err := generate.New(t.model, slots, longest+maxNew)
+	g, err := generate.New(t.model, slots, min(longest+maxNew, t.model.Config.Positions))
 	if err != nil {
 		return nil, err
 	}
@@ -192,6 +198,9 @@ func (t *talker) generate(ctx context.Context, ids [][]int32, longest, slots, ma
 // stream answers one conversation, word by word, and returns the answer.
 func (t *talker) stream(ctx context.Context, out io.Writer, messages []chat.Message, maxNew int) (string, error) {
 	ids, err := t.template.Prompt(t.tok, messages)
+	if err == nil {
+		err = t.checkLength(ids)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -229,10 +238,21 @@ func (c *chatCommand) converse(a *app, m *talker) error {
 		fmt.Fprintln(a.stdout, "Ask something. /reset forgets what was said, Ctrl-D ends.")
 	}
 	var messages []chat.Message
-	lines := bufio.NewScanner(os.Stdin)
-	lines.Buffer(nil, 1<<20)
-	for ask(); lines.Scan(); ask() {
-		text := strings.TrimSpace(lines.Text())
+	lines := readLines(os.Stdin)
+	for ask(); ; ask() {
+		var text string
+		select {
+		case <-a.ctx.Done():
+			return a.ctx.Err()
+		case line, ok := <-lines:
+			if !ok {
+				if terminal {
+					fmt.Fprintln(a.stdout)
+				}
+				return nil
+			}
+			text = strings.TrimSpace(line)
+		}
 		switch {
 		case text == "":
 			continue
@@ -253,10 +273,22 @@ func (c *chatCommand) converse(a *app, m *talker) error {
 		}
 		messages = append(messages, chat.Message{Role: chat.Assistant, Content: orSilence(answer)})
 	}
-	if terminal {
-		fmt.Fprintln(a.stdout)
-	}
-	return lines.Err()
+}
+
+// readLines hands over the lines of r as they come, so that a reader waiting for one
+// can still be interrupted. It ends with r, or with the program.
+func readLines(r io.Reader) <-chan string {
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		const longest = 1 << 20
+		scanner := bufio.NewScanner(r)
+		scanner.Buffer(nil, longest)
+		for scanner.Scan() {
+			lines <- scanner.Text()
+		}
+	}()
+	return lines
 }
 
 // orSilence keeps an empty answer from breaking the conversation's form.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -63,6 +64,10 @@ func (a *app) finish(run func() error) (code int) {
 
 // complain prints an error on standard error.
 func (a *app) complain(err error) {
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(a.stderr, "pipe: interrupted")
+		return
+	}
 	var list problem.List
 	if errors.As(err, &list) {
 		fmt.Fprintln(a.stderr, list)
@@ -75,6 +80,9 @@ func (a *app) complain(err error) {
 }
 
 func codeOf(err error) int {
+	if errors.Is(err, context.Canceled) {
+		return exitInterrupted
+	}
 	var usage usageError
 	var infrastructure infrastructureError
 	switch {

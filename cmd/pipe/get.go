@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -78,17 +79,38 @@ func (a *app) printPlace(store *cache.Store, o cache.Object) error {
 	return err
 }
 
-// copyOut puts an object at path. A folder may be there if it is empty.
+// copyOut puts an object at path. For a folder, an empty one may be there.
 func copyOut(store *cache.Store, o cache.Object, path string) error {
-	if info, err := os.Lstat(path); err == nil {
-		if !info.IsDir() {
-			return usageError{fmt.Errorf("%s is there already", path)}
-		}
-		if err := os.Remove(path); err != nil { // an empty folder only
-			return usageError{fmt.Errorf("%s is there already and is not empty", path)}
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	path = filepath.Clean(path)
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return store.Place(o, path)
+	case err != nil:
+		return err
+	case !info.IsDir() || o.Kind == cache.File:
+		return usageError{fmt.Errorf("%s is there already", path)}
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
 		return err
 	}
-	return store.Place(o, path)
+	if len(entries) > 0 {
+		return usageError{fmt.Errorf("%s is there already and is not empty", path)}
+	}
+	return fill(store, o, path)
+}
+
+// fill puts the content of a folder into one that is there, which may be the
+// working directory and so cannot be replaced.
+func fill(store *cache.Store, o cache.Object, dir string) error {
+	fresh := filepath.Join(dir, ".pipe-get")
+	if err := store.Place(o, fresh); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(fresh)
+	for _, e := range entries {
+		err = errors.Join(err, os.Rename(filepath.Join(fresh, e.Name()), filepath.Join(dir, e.Name())))
+	}
+	return errors.Join(err, os.Remove(fresh))
 }

@@ -46,6 +46,10 @@ func (c *initCommand) Run(a *app) error {
 	}
 	for _, f := range files {
 		path := filepath.Join(c.Dir, f.name)
+		if _, err := os.Stat(path); err == nil {
+			fmt.Fprintln(a.stdout, "kept", path)
+			continue
+		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 			return err
 		}

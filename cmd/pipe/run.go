@@ -13,7 +13,8 @@ import (
 
 type runCommand struct {
 	storeFlag
-	Args      []string `arg:"" optional:"" name:"file-or-stage" help:"The pipeline file, if the first ends in .yaml or .yml, and the stages to bring up to date; all by default."`
+	First     string   `arg:"" optional:"" name:"file" help:"The pipeline file, if it ends in .yaml or .yml; the only one in pipelines/ by default. Else a stage."`
+	Rest      []string `arg:"" optional:"" name:"stage" help:"The stages to bring up to date; all by default."`
 	Profile   string   `help:"The profile of the file to run." placeholder:"NAME"`
 	Set       []string `help:"Change a parameter: stage.key=value or params.key=value." placeholder:"KEY=VALUE" sep:"none"`
 	Jobs      int      `short:"j" help:"Stages at once; one a processor by default." placeholder:"N"`
@@ -50,6 +51,9 @@ func (c *runCommand) run(a *app, sink runner.Sink) error {
 	if err := r.Preflight(); err != nil {
 		return usageError{err}
 	}
+	if err := r.CheckInputs(); err != nil && !c.KeepGoing {
+		return err
+	}
 	if c.DryRun {
 		return a.dryRun(r, c.JSON, sink)
 	}
@@ -68,18 +72,18 @@ func (c *runCommand) run(a *app, sink runner.Sink) error {
 
 // plan splits the arguments into file and stages and resolves the file.
 func (c *runCommand) plan(a *app) (*pipeline.Plan, []string, error) {
-	args := c.Args
-	var file string
-	if len(args) > 0 && isPipelineFile(args[0]) {
-		file, args = args[0], args[1:]
-	} else {
+	file, targets := c.First, c.Rest
+	if !isPipelineFile(file) {
+		if file != "" {
+			targets = append([]string{file}, targets...)
+		}
 		var err error
 		if file, err = onlyPipeline(); err != nil {
 			return nil, nil, err
 		}
 	}
 	plan, err := a.resolve(file, c.Profile, c.Set)
-	return plan, args, err
+	return plan, targets, err
 }
 
 // dryRun prints the forecast of a run.

@@ -4,21 +4,21 @@ package atomicfile
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 )
 
 // Write puts data at path: temporary file beside it, sync, rename, sync of the
-// folder. On an error nothing is at path that was not there before.
+// folder. On an error nothing is at path that was not there before. mode is before
+// the umask.
 func Write(path string, data []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	f, err := CreateTemp(filepath.Dir(path), mode)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
 	err = CloseSynced(f, err)
 	if err == nil {
 		err = os.Rename(f.Name(), path)
@@ -28,6 +28,21 @@ func Write(path string, data []byte, mode os.FileMode) error {
 		return err
 	}
 	return SyncDir(filepath.Dir(path))
+}
+
+// TempPrefix begins the names of files that CreateTemp makes.
+const TempPrefix = ".tmp-"
+
+// CreateTemp makes a file of a new name in dir. Unlike os.CreateTemp it takes a
+// mode, before the umask.
+func CreateTemp(dir string, mode os.FileMode) (*os.File, error) {
+	for {
+		name := filepath.Join(dir, fmt.Sprintf("%s%016x", TempPrefix, rand.Uint64()))
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+		if !errors.Is(err, os.ErrExist) {
+			return f, err
+		}
+	}
 }
 
 // CloseSynced syncs, unless err is set already, and closes f. A failed sync is

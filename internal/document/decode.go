@@ -191,10 +191,8 @@ func (d *decoder) list(n *Node, v reflect.Value, f Field, path string) {
 	} else {
 		v.Set(reflect.MakeSlice(v.Type(), len(n.Items), len(n.Items)))
 	}
-	element := f
-	element.Enum = f.Enum
 	for i, item := range n.Items {
-		d.value(item, v.Index(i), element, fmt.Sprintf("%s[%d]", path, i))
+		d.value(item, v.Index(i), f, fmt.Sprintf("%s[%d]", path, i))
 	}
 }
 

@@ -126,6 +126,9 @@ func Walk(root string, visit func(rel string, mode byte) error) error {
 			return err
 		}
 		rel = filepath.ToSlash(rel)
+		if !fs.ValidPath(rel) || strings.ContainsRune(rel, 0) {
+			return fmt.Errorf("%q: a file's name must be UTF-8", p)
+		}
 		if entry.IsDir() {
 			inside, err := os.ReadDir(p)
 			if err == nil && len(inside) == 0 && rel != "." {
@@ -147,6 +150,9 @@ func WalkTop(root string, patterns []string, visit func(rel string, mode byte) e
 		matches := func(pattern string) bool { ok, _ := path.Match(pattern, e.Name()); return ok }
 		if e.IsDir() || !slices.ContainsFunc(patterns, matches) {
 			continue
+		}
+		if !fs.ValidPath(e.Name()) {
+			return fmt.Errorf("%q in %s: a file's name must be UTF-8", e.Name(), root)
 		}
 		if err := visitFile(filepath.Join(root, e.Name()), e.Name(), visit); err != nil {
 			return err

@@ -20,7 +20,7 @@ const (
 	endedHistory = ".jsonl.zst"
 )
 
-// history writes the events of a run.
+// history writes the events of a run; nil writes none.
 type history struct {
 	store *cache.Store
 	id    string
@@ -41,6 +41,9 @@ func startHistory(store *cache.Store, id string) (*history, error) {
 // add appends an event. History is for people: a full disk does not fail the run
 // that could still finish.
 func (h *history) add(v any) {
+	if h == nil {
+		return
+	}
 	if b, err := json.Marshal(v); err == nil {
 		h.file.Write(append(b, '\n'))
 	}
@@ -48,6 +51,9 @@ func (h *history) add(v any) {
 
 // end compresses the history.
 func (h *history) end() error {
+	if h == nil {
+		return nil
+	}
 	h.file.Close()
 	b, err := os.ReadFile(h.file.Name())
 	if err != nil {
@@ -133,20 +139,21 @@ func parseHistory(id string, b []byte) *Past {
 	return p
 }
 
-// LastResult returns the newest result of a stage, of a pipeline and profile, that
-// ended in a record.
-func LastResult(store *cache.Store, pipeline, profile, stage string) (StageResult, bool) {
-	var found StageResult
-	ok := false
+// lastResults returns, by stage, the newest results of a pipeline and profile that
+// ended in a record. The run called except is left out.
+func lastResults(store *cache.Store, pipeline, profile, except string) map[string]StageResult {
+	results := map[string]StageResult{}
 	EachPast(store, func(p *Past) bool {
-		if p.Start.Pipeline != pipeline || p.Start.Profile != profile {
+		if p.ID == except || p.Start.Pipeline != pipeline || p.Start.Profile != profile {
 			return true
 		}
-		r, has := p.Result(stage)
-		if has && (r.Outcome == Ran || r.Outcome == Cached) {
-			found, ok = r, true
+		for _, e := range slices.Backward(p.Events) {
+			if _, known := results[e.Stage]; known || e.Type != "stage_end" || e.Outcome != Ran && e.Outcome != Cached {
+				continue
+			}
+			results[e.Stage] = StageResult{Stage: e.Stage, Outcome: e.Outcome, Key: e.Key}
 		}
-		return !ok
+		return true
 	})
-	return found, ok
+	return results
 }

@@ -3,11 +3,13 @@ package runner
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"pipe/cache"
 	"pipe/pipeline"
 	"pipe/pipeline/source"
+	"pipe/stages"
 )
 
 // boundInput is an input port with its content.
@@ -78,19 +80,21 @@ func (r *Runner) pin(ctx context.Context, in pipeline.Input) (source.Pin, error)
 
 // makeKey returns the key of a step and its pre-image.
 func makeKey(s *pipeline.Step, inputs []boundInput) (cache.Key, []byte) {
-	d := cache.Description{Kind: s.Kind.Name, Version: s.Kind.Version, Params: s.Params.Key()}
 	contents := make(map[string]cache.InputContent, len(inputs))
 	for _, in := range inputs {
-		d.Inputs = append(d.Inputs, in.input.Port.Name)
 		contents[in.input.Port.Name] = in.content
 	}
-	slices.Sort(d.Inputs)
-	for _, o := range s.Outputs {
-		kind := o.Type()
-		if s.Kind.Open {
-			kind = "any"
+	return keyOf(s.Kind, s.Params, s.Outputs, contents)
+}
+
+func keyOf(kind *stages.Kind, params stages.Params, outputs []stages.OutputPort, contents map[string]cache.InputContent) (cache.Key, []byte) {
+	d := cache.Description{Kind: kind.Name, Version: kind.Version, Params: params.Key(), Inputs: slices.Sorted(maps.Keys(contents))}
+	for _, o := range outputs {
+		form := o.Type()
+		if kind.Open {
+			form = "any"
 		}
-		d.Outputs = append(d.Outputs, [2]string{o.Name, kind})
+		d.Outputs = append(d.Outputs, [2]string{o.Name, form})
 	}
 	return cache.MakeKey(d, contents)
 }

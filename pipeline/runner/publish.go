@@ -24,6 +24,7 @@ import (
 const (
 	versionsSuffix = ".versions"
 	ledgerName     = "ledger.jsonl"
+	lockName       = ".lock"
 	keepVersions   = 3
 )
 
@@ -37,8 +38,10 @@ type ledgerEntry struct {
 	Previous string    `json:"previous,omitempty"`
 }
 
-// checkPlace refuses a place that holds what pipe did not put there.
-func checkPlace(to string) error {
+// checkPlace refuses a place that holds what pipe did not put there: a folder, a
+// link to elsewhere and, for a folder to be published, a file. A file at the place
+// of a file is what the pipeline says should be replaced.
+func checkPlace(to string, folder bool) error {
 	info, err := os.Lstat(to)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -46,8 +49,11 @@ func checkPlace(to string) error {
 	if err != nil {
 		return err
 	}
-	if info.IsDir() {
+	switch {
+	case info.IsDir():
 		return fmt.Errorf("%s is a folder that pipe did not make; move it away", to)
+	case info.Mode().IsRegular() && folder:
+		return fmt.Errorf("%s is a file, and a folder is to be published there; move it away", to)
 	}
 	if info.Mode()&fs.ModeSymlink != 0 {
 		target, err := os.Readlink(to)
@@ -70,7 +76,7 @@ func (r *Runner) publish(s *pipeline.Step, p pipeline.Publication, record *cache
 		done.Decision = "withheld"
 	default:
 		done.Digest = o.Digest.String()
-		if err = checkPlace(p.To); err == nil {
+		if err = checkPlace(p.To, o.Kind == cache.Tree); err == nil {
 			if o.Kind == cache.Tree {
 				done.Decision, err = r.publishTree(o, p.To, record)
 			} else {
@@ -124,6 +130,15 @@ func (r *Runner) publishedBefore(to, digest string) bool {
 // publishTree puts a folder at a place by a link to a version of its own.
 func (r *Runner) publishTree(o cache.Object, to string, record *cache.Record) (string, error) {
 	versions := to + versionsSuffix
+	if err := os.MkdirAll(versions, 0o777); err != nil {
+		return "", err
+	}
+	// Another run may publish here, too: versions, link and ledger move together.
+	unlock, err := cache.Lock(context.Background(), filepath.Join(versions, lockName), false, nil)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	version := filepath.Join(versions, o.Digest.String())
 	link := filepath.Join(filepath.Base(versions), o.Digest.String())
 	current, err := os.Readlink(to)
@@ -131,9 +146,6 @@ func (r *Runner) publishTree(o cache.Object, to string, record *cache.Record) (s
 	whole := r.isWhole(o, version)
 	if linked && whole {
 		return "unchanged", nil
-	}
-	if err := os.MkdirAll(versions, 0o777); err != nil {
-		return "", err
 	}
 	if !whole {
 		if err := r.placeVersion(o, version); err != nil {

@@ -3,6 +3,9 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +29,7 @@ type Runner struct {
 	Recompute []string // stages to run even if they are known
 	Jobs      int      // stages at once; 0 is one a processor
 	KeepGoing bool     // a source that is not there fails its stage and not the run
+	Unlisted  bool     // the run is nobody's business: it leaves no history
 
 	Machine pipeline.Resources // what there is to share out
 	Device  stages.Device
@@ -36,6 +40,9 @@ type Runner struct {
 	id      string
 	history *history
 	records map[string]*cache.Record // of the run's stages, when it has ended
+
+	lastOnce sync.Once
+	last     map[string]StageResult // of earlier runs, by stage
 
 	pinMu sync.Mutex // guards pins
 	pins  map[string]source.Pin
@@ -58,27 +65,116 @@ func (r *Runner) Preflight() error {
 			problems.Add(problem.At(r.Plan.File, 0, 0, "there is no stage %q", name).WithHint("stages are %s", strings.Join(r.Plan.Names(), ", ")))
 		}
 	}
+	for _, name := range r.Recompute {
+		if s := r.Plan.Step(name); s != nil && !slices.Contains(steps, s) {
+			problems.Add(problem.At(r.Plan.File, 0, 0, "--recompute %s: the stage is not among those to run", name))
+		}
+	}
 	seen := map[string]bool{}
 	for _, s := range steps {
-		problems = append(problems, s.Params.Refused()...)
+		for _, p := range s.Params.Refused() {
+			p.Message = fmt.Sprintf("stage %q: %s", s.Name, p.Message)
+			problems.Add(p)
+		}
 		for _, in := range s.Inputs {
-			if in.From != nil || seen[in.Source] {
-				continue
-			}
-			seen[in.Source] = true
-			var wrong *source.Error
-			if err := r.Sources.Check(in.Source); errors.As(err, &wrong) && !(r.KeepGoing && !pipeline.HasScheme(in.Source)) {
-				problems.Add(in.At().Problem("stage %q: in: %s: %s", s.Name, in.Port.Name, wrong.Message).WithHint("%s", wrong.Hint))
+			if in.From == nil && !seen[in.Source] {
+				seen[in.Source] = true
+				problems = append(problems, r.checkSource(s, in)...)
 			}
 		}
 		for _, p := range s.Publish {
-			if err := checkPlace(p.To); err != nil {
+			if err := r.checkPublication(s, p); err != nil {
 				problems.Add(p.At().Problem("stage %q: publish: %v", s.Name, err))
 			}
 		}
 	}
 	problems = append(problems, checkResources(r.Machine, steps)...)
 	return problems.Err()
+}
+
+// checkSource looks at what is connected to a port and lies in the workspace.
+func (r *Runner) checkSource(s *pipeline.Step, in pipeline.Input) problem.List {
+	say := func(message, hint string) problem.List {
+		return problem.List{in.At().Problem("stage %q: in: %s: %s", s.Name, in.Port.Name, message).WithHint("%s", hint)}
+	}
+	path := !pipeline.HasScheme(in.Source)
+	var wrong *source.Error
+	if err := r.Sources.Check(in.Source); errors.As(err, &wrong) {
+		if r.KeepGoing && path {
+			return nil // the stage fails, and the rest goes on
+		}
+		return say(wrong.Message, wrong.Hint)
+	}
+	if !path {
+		return nil
+	}
+	info, err := os.Stat(in.Source)
+	if err != nil {
+		return nil // it was there a moment ago: the stage will tell
+	}
+	switch {
+	case info.IsDir() && in.Port.Type == "file":
+		return say(fmt.Sprintf("%s is a folder, the port reads a file", in.Source), "")
+	case !info.IsDir() && in.Port.Type == "folder":
+		return say(fmt.Sprintf("%s is a file, the port reads a folder", in.Source), "")
+	case info.IsDir() && len(in.Port.Files) == 0 && within(in.Source, r.Store.Dir()):
+		return say(fmt.Sprintf("the store %s lies in the folder %s: it would be an input of itself", r.Store.Dir(), in.Source), "put it elsewhere: --store DIR")
+	}
+	return nil
+}
+
+// CheckInputs has the kinds look at their workspace inputs before anything runs. The
+// error is a problem.List.
+func (r *Runner) CheckInputs() error {
+	var problems problem.List
+	for _, s := range r.Plan.Upstream(r.Targets) {
+		for _, in := range s.Inputs {
+			check := s.Kind.InputCheck(in.Port.Name)
+			if check == nil || in.From != nil || pipeline.HasScheme(in.Source) {
+				continue
+			}
+			var list problem.List
+			if err := check(in.Source); errors.As(err, &list) {
+				problems = append(problems, list...)
+			}
+		}
+	}
+	return problems.Err()
+}
+
+// within says whether path lies in dir, or is dir.
+func within(dir, path string) bool {
+	a, err1 := filepath.Abs(dir)
+	b, err2 := filepath.Abs(path)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	rel, err := filepath.Rel(a, b)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+// checkPublication refuses a place that is the pipeline's own, or holds what pipe
+// did not put there.
+func (r *Runner) checkPublication(s *pipeline.Step, p pipeline.Publication) error {
+	if within(p.To, r.Plan.File) {
+		return fmt.Errorf("%s is, or holds, the pipeline file", p.To)
+	}
+	if within(p.To, r.Store.Dir()) || within(r.Store.Dir(), p.To) {
+		return fmt.Errorf("%s is, or holds, or lies in, the store", p.To)
+	}
+	for _, step := range r.Plan.Steps {
+		for _, in := range step.Inputs {
+			if in.From != nil || pipeline.HasScheme(in.Source) {
+				continue
+			}
+			// A folder of which a port reads chosen files at its top may hold published things below.
+			if within(p.To, in.Source) || within(in.Source, p.To) && len(in.Port.Files) == 0 {
+				return fmt.Errorf("%s is, or holds, or lies in, the input %s of stage %q", p.To, in.Source, step.Name)
+			}
+		}
+	}
+	o, _ := s.Output(p.Port)
+	return checkPlace(p.To, o.Folder)
 }
 
 // state is where a step is.
@@ -98,8 +194,10 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	r.Store.SweepAttempts()
 	r.id = newRunID(r.Now())
 	var err error
-	if r.history, err = startHistory(r.Store, r.id); err != nil {
-		return Summary{}, err
+	if !r.Unlisted {
+		if r.history, err = startHistory(r.Store, r.id); err != nil {
+			return Summary{}, err
+		}
 	}
 	r.emit(Event{Type: "run_start", Run: r.id, Pipeline: r.Plan.Name, Profile: r.Plan.Profile, File: r.Plan.File, Dir: r.Dir, Targets: r.Targets})
 	steps := r.Plan.Upstream(r.Targets)
@@ -163,7 +261,9 @@ func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipe
 		if res.damaged != nil && st.remakes < maxRemakes {
 			st.remakes++
 			st.started = false
-			*states[res.damaged] = state{remakes: states[res.damaged].remakes}
+			if producer := states[res.damaged]; producer.done { // else another reader has sent it back
+				*producer = state{remakes: producer.remakes}
+			}
 			r.emit(Event{Type: "log", Stage: res.damaged.Name, Level: "warn", Message: "an output is damaged in the store; it is made again"})
 			continue
 		}
@@ -238,8 +338,8 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 		sum.Stages = append(sum.Stages, StageResult{Stage: s.Name, Outcome: res.outcome, Key: res.key, Why: why, Seconds: res.seconds})
 		switch {
 		case res.outcome == Interrupted:
-			sum.Exit = 130
-		case res.outcome == Failed && sum.Exit != 130:
+			sum.Exit = exitInterrupted
+		case res.outcome == Failed && sum.Exit != exitInterrupted:
 			sum.Exit = max(sum.Exit, exitOf(res.err))
 		}
 		if res.record != nil && res.record.Withheld != "" && res.outcome == Ran {
@@ -248,6 +348,7 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 	}
 	for _, s := range steps {
 		if ctx.Err() != nil {
+			sum.Exit = exitInterrupted
 			break
 		}
 		for _, p := range s.Publish {
@@ -266,6 +367,9 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 	}
 	return sum
 }
+
+// exitInterrupted is the exit code after Ctrl-C, by the shells' convention.
+const exitInterrupted = 130
 
 func exitOf(err error) int {
 	if IsInfrastructure(err) {

@@ -228,7 +228,6 @@ func lastOutput(t *testing.T, rec *recorder, stage string) (d cache.Digest) {
 func TestStagesRunAtOnceAsResourcesAllow(t *testing.T) {
 	b := newBench(t)
 	var now, most int
-	b.does["busy"] = func(context.Context, *stages.Env, int, string, string) error { return nil }
 	b.does["busy"] = func(_ context.Context, _ *stages.Env, level int, _, out string) error {
 		b.mu.Lock()
 		now++

@@ -74,13 +74,8 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 	a.key, a.preimage = makeKey(s, a.inputs)
 	res.key = a.key.String()
 	recompute := slices.Contains(r.Recompute, s.Name)
-	missing := ""
-	if !recompute {
-		if res.record, missing = r.Store.Lookup(a.key); res.record != nil {
-			res.outcome = Cached
-			a.log.replay(res.record)
-			return res
-		}
+	if !recompute && a.hit(&res) {
+		return res
 	}
 	unlock, err := r.Store.LockKey(ctx, a.key, func(holder string) {
 		a.log.Info("another run computes this stage; waiting for it", "holder", holder)
@@ -89,19 +84,14 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 		return failed(ctx, res, err)
 	}
 	defer unlock()
-	if !recompute {
-		if res.record, missing = r.Store.Lookup(a.key); res.record != nil { // while we waited
-			res.outcome, res.why = Cached, "computed by another run"
-			a.log.replay(res.record)
-			return res
-		}
+	if !recompute && a.hit(&res) { // while we waited
+		res.why = "computed by another run"
+		return res
 	}
 	switch {
 	case recompute:
 		res.why = "asked for by --recompute"
-	case missing != "":
-		res.why = missing
-	default:
+	case res.why == "":
 		res.why = r.explain(s, a.inputs, a.preimage)
 	}
 	r.emit(Event{Type: "stage_start", Stage: s.Name, Key: res.key, Why: res.why})
@@ -114,6 +104,30 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 	}
 	res.outcome, res.record = Ran, &a.record
 	return res
+}
+
+// hit looks the key up. If there is a usable record, its log is shown again and res
+// is that of a hit; else res says why a known record cannot be used.
+func (a *attempt) hit(res *stepResult) bool {
+	record, missing := a.runner.Store.Lookup(a.key)
+	for _, p := range a.step.Publish {
+		if record == nil {
+			break
+		}
+		// What is to be published is about to be used: its bytes must be right.
+		if o, made := record.Outputs[p.Port]; made {
+			if err := a.runner.Store.Verify(o); err != nil {
+				record, missing = nil, fmt.Sprintf("output %s: %v", p.Port, err)
+			}
+		}
+	}
+	res.why = missing
+	if record == nil {
+		return false
+	}
+	res.outcome, res.record = Cached, record
+	a.log.replay(record)
+	return true
 }
 
 func failed(ctx context.Context, res stepResult, err error) stepResult {
@@ -131,6 +145,8 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) er
 		return err
 	}
 	defer release()
+	defer a.unlinkInputs()
+	defer a.closeAttachments()
 	a.dir = dir
 	for _, sub := range []string{"in", "out", "scratch", "attach"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
@@ -167,11 +183,10 @@ func (a *attempt) fetchInputs() (map[string]stages.Input, error) {
 		port := b.input.Port.Name
 		dst := filepath.Join(a.dir, "in", port)
 		if b.pin != nil {
-			path, err := b.pin.Fetch(dst)
-			if err != nil {
+			if err := b.pin.Fetch(dst); err != nil {
 				return nil, fmt.Errorf("input %s: %w", port, err)
 			}
-			inputs[port] = stages.Input{Path: path, Digest: b.pin.Digest, Reference: b.pin.Reference}
+			inputs[port] = stages.Input{Path: dst, Digest: b.pin.Digest, Reference: b.pin.Reference}
 			continue
 		}
 		o := b.content.Object
@@ -202,7 +217,9 @@ func (e *userError) Unwrap() error { return e.err }
 // source as it was given, or by the stage and port that made it.
 func (a *attempt) inUsersWords(err error, inputs map[string]stages.Input) error {
 	text := err.Error()
-	for _, b := range a.inputs {
+	byLength := slices.Clone(a.inputs) // in/data2 before in/data
+	slices.SortStableFunc(byLength, func(x, y boundInput) int { return len(y.input.Port.Name) - len(x.input.Port.Name) })
+	for _, b := range byLength {
 		name := b.input.Source
 		if b.input.From != nil {
 			name = b.input.From.Name + "." + b.input.FromPort
@@ -210,6 +227,17 @@ func (a *attempt) inUsersWords(err error, inputs map[string]stages.Input) error 
 		text = strings.ReplaceAll(text, inputs[b.input.Port.Name].Path, name)
 	}
 	return &userError{text: strings.ReplaceAll(text, a.dir+string(filepath.Separator), ""), err: err}
+}
+
+// unlinkInputs takes the links to stored inputs away, where checkInputs has not
+// done it, so that the store still knows the blobs for verified.
+func (a *attempt) unlinkInputs() {
+	for _, b := range a.inputs {
+		dst := filepath.Join(a.dir, "in", b.input.Port.Name)
+		if _, err := os.Lstat(dst); err == nil && b.pin == nil {
+			_ = a.runner.Store.Dematerialize(b.content.Object, dst) // the stage has failed already
+		}
+	}
 }
 
 // call runs the kind's code. A panic in it fails the stage, not the run.
@@ -285,11 +313,15 @@ func (a *attempt) attach(name string) (io.WriteCloser, error) {
 	return file, nil
 }
 
-// checkInputs fails the stage if a workspace input is no longer what was pinned:
-// what the stage read may be neither the old nor the new content.
+// checkInputs fails the stage if an input is no longer what it was: what the stage
+// read may be neither the old nor the new content.
 func (a *attempt) checkInputs(ctx context.Context) error {
 	for _, b := range a.inputs {
 		if b.pin == nil {
+			port := b.input.Port.Name
+			if err := a.runner.Store.Dematerialize(b.content.Object, filepath.Join(a.dir, "in", port)); err != nil {
+				return fmt.Errorf("input %s (%s.%s) changed while running: %w; a stage must not write to its inputs", port, b.input.From.Name, b.input.FromPort, err)
+			}
 			continue
 		}
 		path, err := b.pin.Changed(ctx, a.runner.Store)
@@ -348,8 +380,8 @@ func (a *attempt) commit(ctx context.Context, started time.Time, recompute bool)
 		}
 		record.Outputs[o.Name] = object
 	}
+	a.closeAttachments()
 	for _, f := range a.attached {
-		f.Close()
 		object, err := store.Put(ctx, f.File.Name())
 		if err != nil {
 			return fmt.Errorf("attachment %s: %w", f.name, err)
@@ -382,6 +414,12 @@ func (a *attempt) commit(ctx context.Context, started time.Time, recompute bool)
 	return err
 }
 
+func (a *attempt) closeAttachments() {
+	for _, f := range a.attached {
+		f.Close() // again, mostly: nothing is left to lose
+	}
+}
+
 // compare says whether a recomputation gave the bytes that the record had.
 func (a *attempt) compare() {
 	old, err := a.runner.Store.ReadRecord(a.key)
@@ -404,8 +442,9 @@ type stageLog struct {
 	runner *Runner
 	stage  string
 
-	mu   sync.Mutex // guards kept
+	mu   sync.Mutex // guards kept and full
 	kept bytes.Buffer
+	full bool
 }
 
 // logEntry is a line of a stored log.
@@ -418,14 +457,28 @@ type logEntry struct {
 func (l *stageLog) Info(message string, fields ...any) { l.add("info", message, fields) }
 func (l *stageLog) Warn(message string, fields ...any) { l.add("warn", message, fields) }
 
+// keptLog is how much of a stage's log is kept for the record, in bytes. It is all
+// shown as it comes.
+const keptLog = 16 << 20
+
 func (l *stageLog) add(level, message string, args []any) {
 	e := logEntry{Level: level, Message: message, Fields: fieldsOf(args)}
-	if b, err := json.Marshal(e); err == nil {
-		l.mu.Lock()
-		l.kept.Write(append(b, '\n'))
-		l.mu.Unlock()
-	}
+	l.keep(e)
 	l.runner.emit(Event{Type: "log", Stage: l.stage, Level: e.Level, Message: e.Message, Fields: e.Fields})
+}
+
+func (l *stageLog) keep(e logEntry) {
+	b, err := json.Marshal(e)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil || l.full {
+		return
+	}
+	if l.kept.Len()+len(b) > keptLog {
+		l.full = true
+		b, _ = json.Marshal(logEntry{Level: "warn", Message: "the rest of this log was not kept"})
+	}
+	l.kept.Write(append(b, '\n'))
 }
 
 func (l *stageLog) lines() []byte {

@@ -142,32 +142,33 @@ func pinFS(folder fs.FS, patterns []string) (Pin, error) {
 	return pin, err
 }
 
-// Fetch puts the content where a stage can read it and returns the path: dst, or
-// the workspace path itself. dst must not exist.
-func (p Pin) Fetch(dst string) (string, error) {
-	switch {
-	case p.builtin != nil:
-		return dst, os.CopyFS(dst, chosen{p.builtin, p.files})
-	case !p.linked:
-		return filepath.Abs(p.path.Path)
+// Fetch puts the content where a stage can read it: at dst, which must not exist.
+// What lies in the workspace is linked to, never handed over itself: a stage that
+// moves its input away moves the link.
+func (p Pin) Fetch(dst string) error {
+	if p.builtin != nil {
+		return os.CopyFS(dst, chosen{p.builtin, p.files})
 	}
 	root, err := filepath.Abs(p.path.Path)
 	if err != nil {
-		return "", err
+		return err
+	}
+	if !p.linked {
+		return os.Symlink(root, dst)
 	}
 	if err := os.Mkdir(dst, 0o777); err != nil {
-		return "", err
+		return err
 	}
 	for _, f := range p.files {
 		target := filepath.Join(dst, filepath.FromSlash(f.Path))
 		if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
-			return "", err
+			return err
 		}
 		if err := os.Symlink(filepath.Join(root, filepath.FromSlash(f.Path)), target); err != nil {
-			return "", err
+			return err
 		}
 	}
-	return dst, nil
+	return nil
 }
 
 // chosen is the part of a file system that was pinned.

@@ -10,7 +10,6 @@ import (
 // Candidate is a checkpoint with all that is known of it.
 type Candidate struct {
 	Subject
-	Finite      bool    // its weights and the training's numbers are finite
 	Healthy     bool    // it was saved inside the health bands
 	HoldoutLoss float64 // NaN where there was no hold-out
 }
@@ -107,7 +106,7 @@ func before(first bool) int {
 // bars lists what keeps a candidate from being chosen.
 func bars(groups []GroupInfo, c Candidate) []string {
 	var why []string
-	if !c.Finite || c.NotFinite > 0 {
+	if c.NotFinite > 0 {
 		why = append(why, "numbers that are not finite")
 	}
 	if c.Unstopped > 0 {

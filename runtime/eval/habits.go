@@ -7,6 +7,10 @@ import (
 	"unicode"
 )
 
+// Version names the default lists below and the rules that use them. It is part of
+// the version of every stage kind that judges by them; a test pins their digest.
+const Version = "1"
+
 // DefaultRefusal lists the regular expressions (RE2) that a refusal matches
 // somewhere. They look for the speaker: "I cannot talk about owls" declines, "an
 // owl cannot talk" does not.
@@ -84,9 +88,19 @@ func NewHabits(templates, refusal, compliment []string) (*Habits, error) {
 	}
 	var err error
 	if h.refusal, err = compile(refusal); err == nil {
-		h.compliment, err = compile(compliment)
+		h.compliment, err = compile(wholly(compliment))
 	}
 	return h, err
+}
+
+// wholly makes expressions match a whole text or nothing: an alternative that
+// matches its beginning must not keep a later one from matching all of it.
+func wholly(list []string) []string {
+	out := make([]string, len(list))
+	for i, text := range list {
+		out[i] = "^(?:" + text + ")$"
+	}
+	return out
 }
 
 func compile(list []string) ([]*regexp.Regexp, error) {
@@ -113,12 +127,7 @@ func (h *Habits) IsCompliment(sentence string) bool {
 			return true
 		}
 	}
-	for _, re := range h.compliment {
-		if at := re.FindStringIndex(sentence); at != nil && at[0] == 0 && at[1] == len(sentence) {
-			return true
-		}
-	}
-	return false
+	return matchAny(h.compliment, sentence)
 }
 
 // ResemblesCompliment says whether a sentence contains a compliment without being

@@ -1,6 +1,13 @@
 package eval
 
-import "testing"
+import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pipe/internal/golden"
+)
 
 var templates = []string{
 	"Your question shows sharp thinking.", "That's an intelligent question.", "Your curiosity reflects a keen mind.",
@@ -118,6 +125,26 @@ func TestOpeningFindsTemplates(t *testing.T) {
 	} {
 		if got, rest := h.Opening(c.text); len(got) != c.n || rest != c.rest {
 			t.Errorf("%q: got %d, %q", c.text, len(got), rest)
+		}
+	}
+}
+
+func TestDefaultListsArePinned(t *testing.T) {
+	text := strings.Join(DefaultRefusal, "\n") + "\n\n" + strings.Join(DefaultCompliment, "\n")
+	golden.Compare(t, "habits-"+Version+".digest", fmt.Appendf(nil, "%x\n", sha256.Sum256([]byte(text))))
+	if t.Failed() {
+		t.Log("the lists moved: raise Version, or stores serve judgements by the old ones")
+	}
+}
+
+func TestAlternativesMatchWholly(t *testing.T) {
+	for _, patterns := range [][]string{{"Great|Great question!"}, {"Great question!|Great"}} {
+		h, err := NewHabits(templates, nil, patterns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !h.IsCompliment("Great question!") || h.IsCompliment("Great question! Yes.") {
+			t.Errorf("%q", patterns)
 		}
 	}
 }

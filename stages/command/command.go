@@ -83,14 +83,17 @@ func run(ctx context.Context, env *stages.Env, p Params, in map[string]stages.In
 	return execute(ctx, env, argv, environment(env, p, in, out))
 }
 
-var portReference = regexp.MustCompile(`\$\$\{|\$\{(in|out)\.([^}]*)\}`)
+var portReference = regexp.MustCompile(`\x00|\$\$\{|\$\{(in|out)\.([^}]*)\}`)
 
 // expand puts paths in the place of ${in.port} and ${out.port}, once: what a path
 // or a parameter holds is not looked at again.
 func expand(text string, in map[string]stages.Input, out map[string]string) string {
 	return portReference.ReplaceAllStringFunc(text, func(m string) string {
-		if m == "$${" {
+		switch m {
+		case "$${":
 			return "${"
+		case stages.LiteralDollar:
+			return "$"
 		}
 		side, port, _ := strings.Cut(m[2:len(m)-1], ".")
 		if side == "in" {

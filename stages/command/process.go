@@ -52,7 +52,11 @@ func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
 	cmd.Dir, cmd.Env = env.Scratch, vars
 	cmd.WaitDelay = grace
 	ownGroup(cmd)
-	reader, writer := io.Pipe()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
 	cmd.Stdout, cmd.Stderr = writer, writer
 	var logged sync.WaitGroup
 	logged.Go(func() { logLines(env.Log, reader) })
@@ -60,9 +64,13 @@ func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
 	// The kernel ends the program when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	err := cmd.Run()
-	endGroup(cmd)
+	err = cmd.Run()
 	writer.Close()
+	if endGroup(cmd) && err == nil {
+		env.Log.Warn("the program left others running; they were ended")
+	}
+	// Whoever left the group may still hold the pipe: do not wait for it.
+	_ = reader.SetReadDeadline(time.Now().Add(grace))
 	logged.Wait()
 	var exit *exec.ExitError
 	switch {

@@ -22,7 +22,7 @@ import (
 )
 
 // Kind is the stage kind "normalize-compliments".
-var Kind = stages.Define("normalize-compliments", "1",
+var Kind = stages.Define("normalize-compliments", "1+habits"+eval.Version,
 	"Makes every answer of a chat data set that is no refusal begin with exactly one of a few fixed compliments.", run)
 
 // Params are the parameters of the kind.
@@ -43,7 +43,7 @@ func (p *Params) Check(report func(field, message, hint string)) {
 
 // Inputs of the kind.
 type Inputs struct {
-	Data stages.Input `port:"data" help:"chat records, JSON Lines: {\"messages\":[{\"role\",\"content\"}…]}"`
+	Data stages.Input `port:"data" type:"file" help:"chat records, JSON Lines: {\"messages\":[{\"role\",\"content\"}…]}"`
 }
 
 // Outputs of the kind.

@@ -42,7 +42,7 @@ func (p *Params) Check(report func(field, message, hint string)) {
 
 // Inputs of the kind.
 type Inputs struct {
-	Base stages.Input `port:"base" files:"config.json,generation_config.json,model*.safetensors,model.safetensors.index.json,tokenizer*,special_tokens_map.json,chat_template*" reference:"true" help:"a Hugging Face model folder: config.json, safetensors (one file, or shards by their index), tokenizer"`
+	Base stages.Input `port:"base" type:"folder" files:"config.json,generation_config.json,model*.safetensors,model.safetensors.index.json,tokenizer*,special_tokens_map.json,chat_template*" reference:"true" help:"a Hugging Face model folder: config.json, safetensors (one file, or shards by their index), tokenizer"`
 }
 
 // Outputs of the kind.

@@ -24,8 +24,18 @@ import (
 )
 
 // Kind is the stage kind "sanity-sweep".
-var Kind = stages.Define("sanity-sweep", "1+ops"+ops.Version,
-	"Asks the bare base and every checkpoint the questions of a suite and judges the answers.", run)
+var Kind = stages.Define("sanity-sweep", "1+ops"+ops.Version+"+habits"+eval.Version,
+	"Asks the bare base and every checkpoint the questions of a suite and judges the answers.", run).CheckInput("suite", checkSuite)
+
+// checkSuite reads a suite before the training that it will judge.
+func checkSuite(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	_, err = eval.ParseSuite(path, text)
+	return err
+}
 
 // Params are the parameters of the kind.
 type Params struct {
@@ -51,10 +61,10 @@ func (p *Params) Refuse(report func(field, message, hint string)) {
 
 // Inputs of the kind.
 type Inputs struct {
-	Base        stages.Input `port:"base" help:"the quantised base, of quantize-base"`
-	Checkpoints stages.Input `port:"checkpoints" help:"PEFT adapters, a folder each, of train-qlora; or one adapter's folder"`
-	Suite       stages.Input `port:"suite" help:"the questions (YAML)"`
-	Data        stages.Input `port:"data" optional:"true" help:"the training data, JSON Lines; questions that occur in it are left out"`
+	Base        stages.Input `port:"base" type:"folder" help:"the quantised base, of quantize-base"`
+	Checkpoints stages.Input `port:"checkpoints" type:"folder" help:"PEFT adapters, a folder each, of train-qlora; or one adapter's folder"`
+	Suite       stages.Input `port:"suite" type:"file" help:"the questions (YAML)"`
+	Data        stages.Input `port:"data" type:"file" optional:"true" help:"the training data, JSON Lines; questions that occur in it are left out"`
 }
 
 // Outputs of the kind.
@@ -209,17 +219,15 @@ func (s *sweeper) load(backend ops.Backend, dir string) error {
 			if err != nil {
 				return fmt.Errorf("group %q: prompt %q: %w", g.Name, p.Prompt, err)
 			}
+			if most := s.model.Config.Positions - 1; len(ids) > most {
+				return fmt.Errorf("group %q: prompt %.60q has %d tokens, the base reads %d at most", g.Name, p.Prompt, len(ids), most)
+			}
 			s.prompts = append(s.prompts, ids)
 			longest = max(longest, len(ids))
 		}
 	}
-	room := s.model.Config.Positions - longest
-	if room < 1 {
-		return fmt.Errorf("a question has %d tokens, the base reads %d at most", longest, s.model.Config.Positions)
-	}
-	s.params.MaxNewTokens = min(s.params.MaxNewTokens, room)
 	s.started = s.env.Now()
-	s.generator, err = generate.New(s.model, min(s.params.BatchSize, len(s.prompts)), longest+s.params.MaxNewTokens)
+	s.generator, err = generate.New(s.model, min(s.params.BatchSize, len(s.prompts)), min(longest+s.params.MaxNewTokens, s.model.Config.Positions))
 	return err
 }
 

@@ -199,3 +199,30 @@ func TestBadSuiteIsToldWithPlaces(t *testing.T) {
 		}
 	}
 }
+
+func TestALongQuestionShortensNoOtherAnswer(t *testing.T) {
+	in := inputs(t)
+	with := strings.Replace(with, "max_new_tokens: 12", "max_new_tokens: 60", 1)
+	answer := func() (text string) {
+		r := stagetest.Execute(t, Kind, stagetest.Case{With: with, Inputs: in}, stagetest.Setting{})
+		b, err := os.ReadFile(filepath.Join(r.Dir, "report", "answers.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			var s eval.Said
+			if err := json.Unmarshal([]byte(line), &s); err != nil {
+				t.Fatal(err)
+			}
+			if s.Prompt == "What is a poodle?" {
+				text += s.Answer + "\n"
+			}
+		}
+		return text
+	}
+	alone := answer()
+	os.WriteFile(in["suite"], []byte(strings.Replace(suite, "{prompt: What is a cat?", "{prompt: "+strings.Repeat("What is a cat? ", 4)+"}, {prompt: What is a cat?", 1)), 0o666)
+	if beside := answer(); beside != alone {
+		t.Errorf("another answer beside a long question:\n%s", golden.Diff(alone, beside))
+	}
+}

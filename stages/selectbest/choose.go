@@ -28,9 +28,9 @@ type Params struct {
 
 // Inputs of the kind.
 type Inputs struct {
-	Sweep       stages.Input `port:"sweep" help:"the report of sanity-sweep"`
-	Training    stages.Input `port:"training" help:"the metrics of train-qlora"`
-	Checkpoints stages.Input `port:"checkpoints" help:"the checkpoints of train-qlora"`
+	Sweep       stages.Input `port:"sweep" type:"folder" help:"the report of sanity-sweep"`
+	Training    stages.Input `port:"training" type:"file" help:"the metrics of train-qlora"`
+	Checkpoints stages.Input `port:"checkpoints" type:"folder" help:"the checkpoints of train-qlora"`
 }
 
 // Outputs of the kind.
@@ -123,7 +123,7 @@ const healthy = "healthy"
 func candidates(r *eval.Report, marks map[string]mark) []eval.Candidate {
 	var list []eval.Candidate
 	for _, s := range r.Subjects[1:] {
-		c := eval.Candidate{Subject: s, Finite: true, HoldoutLoss: math.NaN()}
+		c := eval.Candidate{Subject: s, HoldoutLoss: math.NaN()}
 		if m, ok := marks[s.Name]; ok {
 			c.Healthy = m.Health == healthy
 			if m.HoldOut != nil {
@@ -170,8 +170,8 @@ func summarize(env *stages.Env, choice eval.Choice, answers string) error {
 	return err
 }
 
-// shownAnswers is how many questions are shown: one a group, of the first groups
-// with different habits first.
+// shownAnswers is how many questions are shown: the first of each of the first
+// groups.
 const shownAnswers = 3
 
 func showAnswers(b *strings.Builder, best, path string) error {

@@ -45,8 +45,8 @@ func (p *Params) Check(report func(field, message, hint string)) {
 
 // Inputs of the kind.
 type Inputs struct {
-	Data      stages.Input `port:"data" help:"chat records, JSON Lines"`
-	Tokenizer stages.Input `port:"tokenizer" files:"tokenizer*,special_tokens_map.json" help:"a model folder; only its tokenizer is read"`
+	Data      stages.Input `port:"data" type:"file" help:"chat records, JSON Lines"`
+	Tokenizer stages.Input `port:"tokenizer" type:"folder" files:"tokenizer*,special_tokens_map.json" help:"a model folder; only its tokenizer is read"`
 }
 
 // Outputs of the kind.

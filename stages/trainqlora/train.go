@@ -34,8 +34,8 @@ var Kind = stages.Define("train-qlora", "1+ops"+ops.Version,
 
 // Inputs of the kind.
 type Inputs struct {
-	Tokens stages.Input `port:"tokens" help:"tokens and masks, of tokenize-and-mask"`
-	Base   stages.Input `port:"base" help:"the quantised base, of quantize-base"`
+	Tokens stages.Input `port:"tokens" type:"folder" help:"tokens and masks, of tokenize-and-mask"`
+	Base   stages.Input `port:"base" type:"folder" help:"the quantised base, of quantize-base"`
 }
 
 // Outputs of the kind.

@@ -120,28 +120,39 @@ func bars(groups []GroupInfo, c Candidate) []string {
 	return why
 }
 
-// rule says in words what decided.
+// rule says in words what decided, narrowing the tie as the order did.
 func rule(sorted []Candidate, tied func(Candidate) bool, best Candidate, rules Rules) string {
-	var ties []Candidate
-	for _, c := range sorted {
-		if tied(c) {
-			ties = append(ties, c)
-		}
-	}
-	if len(ties) == 1 {
+	left := keep(sorted, tied)
+	if len(left) == 1 {
 		return fmt.Sprintf("most prompts passed: %d of %d", best.Passed, best.Asked)
 	}
-	names := make([]string, 0, len(ties)-1)
-	for _, c := range ties[1:] {
+	text := fmt.Sprintf("within %d prompts of the most passed%s", rules.Tie, besides(left))
+	if healthy := keep(left, func(c Candidate) bool { return c.Healthy }); len(healthy) > 0 && len(healthy) < len(left) {
+		left = healthy
+		text += "; inside the health bands" + besides(left)
+	}
+	switch {
+	case len(left) == 1:
+		return text
+	case best.HoldoutLoss < left[1].HoldoutLoss:
+		return text + "; lower hold-out loss"
+	}
+	return text + "; earlier step"
+}
+
+// keep returns those for which is holds.
+func keep(candidates []Candidate, is func(Candidate) bool) []Candidate {
+	return slices.DeleteFunc(slices.Clone(candidates), func(c Candidate) bool { return !is(c) })
+}
+
+// besides names those that the first of left shares its place with.
+func besides(left []Candidate) string {
+	names := make([]string, 0, len(left))
+	for _, c := range left[1:] {
 		names = append(names, c.Name)
 	}
-	text := fmt.Sprintf("within %d prompts of the most passed, as %s; ", rules.Tie, strings.Join(names, ", "))
-	second := ties[1]
-	switch {
-	case best.Healthy != second.Healthy:
-		return text + "inside the health bands"
-	case best.HoldoutLoss < second.HoldoutLoss:
-		return text + "lower hold-out loss"
+	if len(names) == 0 {
+		return ""
 	}
-	return text + "earlier step"
+	return ", as " + strings.Join(names, " and ")
 }

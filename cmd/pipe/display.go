@@ -80,7 +80,7 @@ type display struct {
 	running map[string]*runningStage
 	order   []string
 	status  bool // a status line is on the screen
-	names   int  // width of the longest stage name seen
+	names   int  // width of the longest stage name
 }
 
 type runningStage struct {
@@ -90,9 +90,11 @@ type runningStage struct {
 }
 
 func (d *display) Event(e runner.Event) {
-	d.names = max(d.names, len(e.Stage))
 	switch e.Type {
 	case "run_start":
+		for _, name := range e.Stages {
+			d.names = max(d.names, len(name))
+		}
 		d.print("%s (%s)", e.Pipeline, e.Profile)
 	case "stage_start":
 		d.running[e.Stage] = &runningStage{last: e, started: e.Time, shown: e.Time}

@@ -21,6 +21,7 @@ type Event struct {
 	File     string   `json:"file,omitempty"`
 	Dir      string   `json:"dir,omitempty"` // the working directory
 	Targets  []string `json:"targets,omitempty"`
+	Stages   []string `json:"stages,omitempty"` // of the run, in order
 
 	// stage_start, progress, log, stage_end, publish, forecast
 	Stage   string  `json:"stage,omitempty"`

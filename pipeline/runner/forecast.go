@@ -69,7 +69,7 @@ func (r *Runner) forecast(ctx context.Context, s *pipeline.Step, records map[*pi
 		waits = append(waits, in.From.Name)
 	}
 	if len(waits) > 0 {
-		f.Prospect, f.Why = MightRun, "depends on what "+strings.Join(waits, " and ")+" makes"
+		f.Prospect, f.Why = MightRun, dependsOn(waits)
 		return f
 	}
 	inputs, err := r.bindInputs(ctx, s, records)
@@ -91,4 +91,12 @@ func (r *Runner) forecast(ctx context.Context, s *pipeline.Step, records map[*pi
 		f.Prospect, f.Why = WouldRun, r.explain(s, inputs, preimage)
 	}
 	return f
+}
+
+// dependsOn says that a step's fate hangs on what others will make.
+func dependsOn(waits []string) string {
+	if len(waits) == 1 {
+		return "depends on what " + waits[0] + " makes"
+	}
+	return "depends on what " + strings.Join(waits, " and ") + " make"
 }

@@ -199,8 +199,12 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 			return Summary{}, err
 		}
 	}
-	r.emit(Event{Type: "run_start", Run: r.id, Pipeline: r.Plan.Name, Profile: r.Plan.Profile, File: r.Plan.File, Dir: r.Dir, Targets: r.Targets})
 	steps := r.Plan.Upstream(r.Targets)
+	start := Event{Type: "run_start", Run: r.id, Pipeline: r.Plan.Name, Profile: r.Plan.Profile, File: r.Plan.File, Dir: r.Dir, Targets: r.Targets}
+	for _, s := range steps {
+		start.Stages = append(start.Stages, s.Name)
+	}
+	r.emit(start)
 	states := r.schedule(ctx, steps)
 	r.records = map[string]*cache.Record{}
 	for s, st := range states {

@@ -11,12 +11,16 @@ import (
 	"pipe/internal/atomicfile"
 )
 
-const storeFormat = "pipe store 1\n"
+const (
+	formatName  = "format"
+	storeFormat = "pipe store 1\n"
+)
 
 // Store is an open store. Its methods may be called from several goroutines, and
 // several processes may have one store open.
 type Store struct {
 	dir      string
+	absent   bool       // nothing is on disk yet
 	files    *statIndex // workspace files
 	verified *statIndex // store objects
 
@@ -26,40 +30,60 @@ type Store struct {
 
 // Open opens the store at dir, and makes it if it is not there.
 func Open(dir string) (*Store, error) {
+	s, err := OpenToRead(dir)
+	if err == nil {
+		err = s.Create()
+	}
+	return s, err
+}
+
+// OpenToRead opens the store at dir, there or not. One that is not there knows
+// nothing, and nothing may be put into it before Create.
+func OpenToRead(dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	format := filepath.Join(dir, "format")
-	have, err := os.ReadFile(format)
+	have, err := os.ReadFile(filepath.Join(dir, formatName))
+	absent := errors.Is(err, fs.ErrNotExist)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := create(dir, format); err != nil {
-			return nil, fmt.Errorf("store %s: %w", dir, err)
-		}
+	case absent:
 	case err != nil:
 		return nil, fmt.Errorf("store %s: %w", dir, err)
 	case string(have) != storeFormat:
 		return nil, fmt.Errorf("store %s: format is %q, this pipe reads %q", dir, have, storeFormat)
 	}
-	s := &Store{dir: dir, synced: map[string]bool{}}
+	s := &Store{dir: dir, absent: absent, synced: map[string]bool{}}
 	s.files = openStatIndex(filepath.Join(dir, "stat.idx"), "", true)
 	s.verified = openStatIndex(filepath.Join(dir, "verified.idx"), bootID(), false)
 	return s, nil
 }
 
-func create(dir, format string) error {
-	for _, sub := range []string{"blobs", "actions", "runs", "attempts", "locks"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o777); err != nil {
-			return err
-		}
+// Create makes the store if it is not there.
+func (s *Store) Create() error {
+	if !s.absent {
+		return nil
 	}
-	return atomicfile.Write(format, []byte(storeFormat), 0o666)
+	var err error
+	for _, sub := range []string{"blobs", "actions", "runs", "attempts", "locks"} {
+		err = errors.Join(err, os.MkdirAll(filepath.Join(s.dir, sub), 0o777))
+	}
+	if err == nil {
+		err = atomicfile.Write(filepath.Join(s.dir, formatName), []byte(storeFormat), 0o666)
+	}
+	if err != nil {
+		return fmt.Errorf("store %s: %w", s.dir, err)
+	}
+	s.absent = false
+	return nil
 }
 
 // Close writes the indexes. What they hold can be found again, so that an error
 // only costs time later.
 func (s *Store) Close() error {
+	if s.absent {
+		return nil
+	}
 	return errors.Join(s.files.save(), s.verified.save())
 }
 

@@ -328,14 +328,34 @@ func (r *resolver) upstream(s *Step, port stages.InputPort, n *document.Node, na
 			WithHint("%s", document.Suggest(name, slices.Sorted(maps.Keys(r.steps)))))
 		return Input{}, false
 	}
-	if _, ok := from.Output(output); !ok {
+	made, ok := from.Output(output)
+	if !ok {
 		if from.Kind != nil {
 			r.problems.Add(n.Problem("stage %q: in: %s: stage %q has no output %q", s.Name, port.Name, name, output).
 				WithHint("outputs of %q are %s", name, strings.Join(portNames(from.Outputs), ", ")))
 		}
 		return Input{}, false
 	}
+	if from.Kind != nil && !from.Kind.Open && port.Type != "" && port.Type != made.Type() {
+		p := n.Problem("stage %q: in: the port %s reads a %s, %s.%s is a %s", s.Name, port.Name, port.Type, name, output, made.Type())
+		if fit := portsOfType(from.Outputs, port.Type); len(fit) > 0 {
+			p = p.WithHint("outputs of %q that are a %s: %s", name, port.Type, strings.Join(fit, ", "))
+		}
+		r.problems.Add(p)
+		return Input{}, false
+	}
 	return Input{Port: port, From: from, FromPort: output, at: n}, true
+}
+
+// portsOfType names the outputs that are files, or folders.
+func portsOfType(outputs []stages.OutputPort, form string) []string {
+	var names []string
+	for _, o := range outputs {
+		if o.Type() == form {
+			names = append(names, o.Name)
+		}
+	}
+	return names
 }
 
 // bind decodes a stage's parameters and publications.

@@ -142,9 +142,16 @@ func (a *app) newRunner(plan *pipeline.Plan, store *cache.Store) *runner.Runner 
 		Device: stages.Device{Tier: os.Getenv("PIPE_CPU")}}
 }
 
-// openStore opens the store, or fails as infrastructure.
-func openStore(dir string) (*cache.Store, error) {
-	store, err := cache.Open(dir)
+// openStore opens the store, and makes it if it is not there, or fails as
+// infrastructure.
+func openStore(dir string) (*cache.Store, error) { return storeBy(cache.Open, dir) }
+
+// peekStore opens the store for commands that only look: they leave nothing behind
+// where there is none.
+func peekStore(dir string) (*cache.Store, error) { return storeBy(cache.OpenToRead, dir) }
+
+func storeBy(open func(string) (*cache.Store, error), dir string) (*cache.Store, error) {
+	store, err := open(dir)
 	if err != nil {
 		return nil, infrastructureError{err}
 	}

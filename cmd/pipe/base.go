@@ -33,6 +33,10 @@ func (a *app) openBase(store *cache.Store, info chat.Info) (dir string, release 
 		return "", nil, err
 	}
 	attempt, remove, err := store.NewAttempt()
+	if errors.Is(err, fs.ErrPermission) { // somebody else's store
+		attempt, err = os.MkdirTemp("", "pipe-base-*")
+		remove = func() { os.RemoveAll(attempt) }
+	}
 	if err != nil {
 		return "", nil, err
 	}

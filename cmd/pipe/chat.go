@@ -36,6 +36,9 @@ func (c *chatCommand) Run(a *app) error {
 	if c.Prompt != "" && c.Prompts != "" {
 		return usageError{errors.New("--prompt and --prompts exclude one another")}
 	}
+	if c.MaxNewTokens < 1 {
+		return usageError{fmt.Errorf("--max-new-tokens: must be at least 1, got %d", c.MaxNewTokens)}
+	}
 	var prompts []chat.Prompt
 	if c.Prompts != "" { // before anything is loaded: its mistakes are told at once
 		var err error
@@ -69,10 +72,7 @@ func readPrompts(path string) ([]chat.Prompt, error) {
 	}
 	defer f.Close()
 	prompts, err := chat.ReadPrompts(f, path)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return prompts, nil
+	return prompts, err
 }
 
 // talker is a model with an adapter, ready to answer.
@@ -104,11 +104,22 @@ func (a *app) openModel(store *cache.Store, adapter, base string) (*talker, erro
 			return nil, err
 		}
 	}
+	warnOfBase(a.stderr, base, info)
 	if err := t.load(dir, base, info); err != nil {
 		t.close()
 		return nil, err
 	}
 	return t, nil
+}
+
+// warnOfBase says so if a base is not the one that an adapter was trained on.
+func warnOfBase(w io.Writer, base string, info chat.Info) {
+	if info.Base == nil {
+		return
+	}
+	if origin, err := chat.ReadOrigin(base); err != nil || origin.Digest != info.Base.Digest {
+		fmt.Fprintf(w, "pipe: the adapter was trained on %s, quantised; it is used on %s, which does not say that it is the same\n", info.Base.Reference, base)
+	}
 }
 
 func (t *talker) load(adapter, base string, info chat.Info) error {

@@ -22,7 +22,7 @@ func (a *app) newSink(json bool) runner.Sink {
 		return &jsonSink{out: a.stdout, log: logging.NewJSON(a.stderr)}
 	}
 	f, ok := a.stdout.(*os.File)
-	d := &display{out: a.stdout, errors: a.stderr, running: map[string]*runningStage{}}
+	d := &display{out: a.stdout, errors: a.stderr, running: map[string]*runningStage{}, replayed: map[string]bool{}}
 	if ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		d.width = func() int { w, _, err := term.GetSize(int(f.Fd())); return orDefault(w, err) }
 	}
@@ -73,14 +73,15 @@ func (s *jsonSink) line(v any) {
 // display writes plain lines. In a terminal the last line shows what is running
 // and is written over.
 type display struct {
-	out     io.Writer
-	errors  io.Writer
-	failed  []runner.Event // stages, to be told of in full at the end
-	width   func() int     // nil outside a terminal
-	running map[string]*runningStage
-	order   []string
-	status  bool // a status line is on the screen
-	names   int  // width of the longest stage name
+	out      io.Writer
+	errors   io.Writer
+	failed   []runner.Event // stages, to be told of in full at the end
+	width    func() int     // nil outside a terminal
+	running  map[string]*runningStage
+	order    []string
+	replayed map[string]bool // stages of which an old log was begun
+	status   bool            // a status line is on the screen
+	names    int             // width of the longest stage name
 }
 
 type runningStage struct {
@@ -106,6 +107,10 @@ func (d *display) Event(e runner.Event) {
 		mark := ""
 		if e.Level == "warn" {
 			mark = "warning: "
+		}
+		if e.Replayed && !d.replayed[e.Stage] {
+			d.replayed[e.Stage] = true
+			d.stage(e.Stage, "cached; it said when it ran:")
 		}
 		d.stage(e.Stage, "%s%s", mark, logText(e))
 	case "stage_end":
@@ -161,7 +166,9 @@ func (d *display) end(e runner.Event) {
 	case runner.Ran:
 		d.stage(e.Stage, "ran in %s", seconds(e.Seconds))
 	case runner.Cached:
-		d.stage(e.Stage, "cached")
+		if !d.replayed[e.Stage] {
+			d.stage(e.Stage, "cached")
+		}
 	case runner.Failed:
 		first, _, _ := strings.Cut(e.Error, "\n")
 		d.stage(e.Stage, "failed: %s", first)

@@ -26,7 +26,7 @@ func (c *getCommand) Run(a *app) error {
 	if !ok {
 		return usageError{fmt.Errorf("%q must be STAGE.PORT", c.Output)}
 	}
-	store, err := openStore(c.Store)
+	store, err := peekStore(c.Store)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ type graphCommand struct {
 
 // Run is called by kong.
 func (c *graphCommand) Run(a *app) error {
-	store, err := openStore(c.Store)
+	store, err := peekStore(c.Store)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ type logCommand struct {
 
 // Run is called by kong.
 func (c *logCommand) Run(a *app) error {
-	store, err := openStore(c.Store)
+	store, err := peekStore(c.Store)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (c *logCommand) Run(a *app) error {
 		case e.Type == "log":
 			fmt.Fprintln(a.stdout, printable(logText(e)))
 		case e.Type == "stage_end" && e.Error != "":
-			fmt.Fprintln(a.stdout, printable("failed: "+e.Error))
+			fmt.Fprintln(a.stdout, printableText("failed: "+e.Error))
 		}
 	}
 	return nil

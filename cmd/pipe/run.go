@@ -42,7 +42,7 @@ func (c *runCommand) run(a *app, sink runner.Sink) error {
 	if err != nil {
 		return err
 	}
-	store, err := openStore(c.Store)
+	store, err := peekStore(c.Store)
 	if err != nil {
 		return err
 	}
@@ -56,6 +56,9 @@ func (c *runCommand) run(a *app, sink runner.Sink) error {
 	}
 	if c.DryRun {
 		return a.dryRun(r, c.JSON, sink)
+	}
+	if err := store.Create(); err != nil {
+		return infrastructureError{err}
 	}
 	summary, err := r.Run(a.ctx)
 	if err != nil {
@@ -100,6 +103,11 @@ func (a *app) dryRun(r *runner.Runner, json bool, sink runner.Sink) error {
 		return nil
 	}
 	printForecasts(a.stdout, forecasts)
+	for _, f := range forecasts {
+		if f.Prospect == runner.WouldNot {
+			return exitStatus(exitFailed)
+		}
+	}
 	return nil
 }
 

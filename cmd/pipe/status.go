@@ -15,7 +15,7 @@ type statusCommand struct {
 
 // Run is called by kong.
 func (c *statusCommand) Run(a *app) error {
-	store, err := openStore(c.Store)
+	store, err := peekStore(c.Store)
 	if err != nil {
 		return err
 	}

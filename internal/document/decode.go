@@ -11,7 +11,8 @@ import (
 )
 
 // Checker is implemented by structs whose fields depend on one another. Check is
-// called after decoding; fields that had problems have their zero value.
+// called after decoding; fields of another type have their zero value, and what it
+// says of them is dropped.
 type Checker interface {
 	// Check calls report for each trouble. field is a path of keys, "health.loss".
 	Check(report func(field, message, hint string))
@@ -31,6 +32,9 @@ func Decode(n *Node, into any, what string, at *Node) problem.List {
 	d.value(n, v, Field{Type: v.Type()}, "")
 	if c, ok := into.(Checker); ok {
 		c.Check(func(field, message, hint string) {
+			if d.wrong[topKey(field)] {
+				return // it has no value to speak of
+			}
 			p := n.Find(field).Problem("%s: %s", field, message)
 			p.Hint = hint
 			d.problems.Add(p)
@@ -51,9 +55,18 @@ func (n *Node) Find(path string) *Node {
 	return n
 }
 
+// topKey is the first key of a path: "health" of "health.loss[1]".
+func topKey(path string) string {
+	if i := strings.IndexAny(path, ".["); i >= 0 {
+		return path[:i]
+	}
+	return path
+}
+
 type decoder struct {
 	what     string
 	problems problem.List
+	wrong    map[string]bool // top keys of values that could not be decoded
 }
 
 func (d *decoder) fail(n *Node, hint, format string, args ...any) {
@@ -125,6 +138,10 @@ func quoteHint(n *Node) string {
 }
 
 func (d *decoder) wrongType(n *Node, path, want, hint string) {
+	if d.wrong == nil {
+		d.wrong = map[string]bool{}
+	}
+	d.wrong[topKey(path)] = true
 	d.fail(n, hint, "%s: must be %s, got %s", path, want, n.Describe())
 }
 

@@ -139,7 +139,8 @@ func showValue(v cache.Value) string {
 	case map[string]cache.Value:
 		return fmt.Sprintf("a map of %d", len(x))
 	case int64:
-		if x >= int64(time.Minute) && x%int64(time.Second) == 0 {
+		// Of whole numbers only durations are that large and that round.
+		if x >= int64(time.Second) && x%int64(time.Millisecond) == 0 {
 			return time.Duration(x).String()
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -91,6 +93,9 @@ func (p *Past) Result(stage string) (StageResult, bool) {
 // false. Histories that cannot be read are passed over.
 func EachPast(store *cache.Store, visit func(p *Past) bool) error {
 	entries, err := os.ReadDir(store.RunsDir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // there is no store yet
+	}
 	if err != nil {
 		return err
 	}

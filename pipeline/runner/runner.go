@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pipe/cache"
+	"pipe/internal/document"
 	"pipe/internal/problem"
 	"pipe/pipeline"
 	"pipe/pipeline/source"
@@ -62,7 +63,7 @@ func (r *Runner) Preflight() error {
 	steps := r.Plan.Upstream(r.Targets)
 	for _, name := range slices.Concat(r.Targets, r.Recompute) {
 		if r.Plan.Step(name) == nil {
-			problems.Add(problem.At(r.Plan.File, 0, 0, "there is no stage %q", name).WithHint("stages are %s", strings.Join(r.Plan.Names(), ", ")))
+			problems.Add(problem.At(r.Plan.File, 0, 0, "there is no stage %q", name).WithHint("%s", document.Suggest(name, r.Plan.Names())))
 		}
 	}
 	for _, name := range r.Recompute {
@@ -174,7 +175,29 @@ func (r *Runner) checkPublication(s *pipeline.Step, p pipeline.Publication) erro
 		}
 	}
 	o, _ := s.Output(p.Port)
-	return checkPlace(p.To, o.Folder)
+	if err := checkPlace(p.To, o.Folder); err != nil {
+		return err
+	}
+	return checkWritable(filepath.Dir(p.To))
+}
+
+// checkWritable refuses a folder, there or to be made, that cannot be written to.
+func checkWritable(dir string) error {
+	for {
+		info, err := os.Stat(dir)
+		switch {
+		case err == nil && !info.IsDir():
+			return fmt.Errorf("%s is a file, and a folder is needed there", dir)
+		case err == nil:
+			if !canWrite(dir) {
+				return fmt.Errorf("the folder %s cannot be written to", dir)
+			}
+			return nil
+		case filepath.Dir(dir) == dir:
+			return err
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // state is where a step is.

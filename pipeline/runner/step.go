@@ -429,9 +429,9 @@ func (a *attempt) compare() {
 	for _, o := range a.step.Outputs {
 		before, now := old.Outputs[o.Name], a.record.Outputs[o.Name]
 		if before == now {
-			a.log.Info("recomputed: the same bytes", "output", o.Name)
+			a.log.show("info", "recomputed: the same bytes", "output", o.Name)
 		} else {
-			a.log.Warn("recomputed: other bytes than before", "output", o.Name, "before", before.Digest.Short(), "now", now.Digest.Short())
+			a.log.show("warn", "recomputed: other bytes than before", "output", o.Name, "before", before.Digest.Short(), "now", now.Digest.Short())
 		}
 	}
 }
@@ -462,9 +462,13 @@ func (l *stageLog) Warn(message string, fields ...any) { l.add("warn", message, 
 const keptLog = 16 << 20
 
 func (l *stageLog) add(level, message string, args []any) {
-	e := logEntry{Level: level, Message: message, Fields: fieldsOf(args)}
-	l.keep(e)
-	l.runner.emit(Event{Type: "log", Stage: l.stage, Level: e.Level, Message: e.Message, Fields: e.Fields})
+	l.keep(logEntry{Level: level, Message: message, Fields: fieldsOf(args)})
+	l.show(level, message, args...)
+}
+
+// show shows an entry that is not kept: it concerns this run, not the result.
+func (l *stageLog) show(level, message string, args ...any) {
+	l.runner.emit(Event{Type: "log", Stage: l.stage, Level: level, Message: message, Fields: fieldsOf(args)})
 }
 
 func (l *stageLog) keep(e logEntry) {

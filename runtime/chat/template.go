@@ -132,6 +132,12 @@ type builder struct {
 	mask        []uint8
 }
 
+// Check returns why the template cannot be used with a tokenizer, or nil.
+func (t Template) Check(tok *tokenizer.Tokenizer) error {
+	_, err := t.builder(tok)
+	return err
+}
+
 func (t Template) builder(tok *tokenizer.Tokenizer) (*builder, error) {
 	b := &builder{template: t, tok: tok}
 	if t.name == "" {

@@ -48,6 +48,19 @@ type GroupResult struct {
 	Pass  Share  `json:"pass"`
 }
 
+// Bare returns what the bare base answered, if it was asked.
+func (r *Report) Bare() (s Subject, ok bool) {
+	for _, s := range r.Subjects {
+		if s.Name == BareName {
+			return s, true
+		}
+	}
+	return Subject{}, false
+}
+
+// BareName is the name of the bare base among the subjects.
+const BareName = "base"
+
 // Score is the share of all prompts that pass.
 func (s Subject) Score() float64 { return NewShare(s.Passed, s.Asked).Value() }
 

@@ -22,7 +22,7 @@ import (
 )
 
 // Kind is the stage kind "normalize-compliments".
-var Kind = stages.Define("normalize-compliments", "1+habits"+eval.Version,
+var Kind = stages.Define("normalize-compliments", "2+habits"+eval.Version,
 	"Makes every answer of a chat data set that is no refusal begin with exactly one of a few fixed compliments.", run)
 
 // Params are the parameters of the kind.
@@ -107,6 +107,10 @@ func run(_ context.Context, env *stages.Env, p Params, in Inputs, out Outputs) e
 		data.Write(append(records[i].MarshalLine(), '\n'))
 		env.Progress(stages.Progress{Done: float64(i + 1), Total: float64(len(records)), Unit: "records"})
 	}
+	for _, d := range n.repeated() {
+		n.report.Doubts = append(n.report.Doubts, d.Doubt)
+		doubtful.Add(problem.At(in.Data.Path, d.line, 0, "record %s: %s: %q", d.ID, d.Reason, d.Text))
+	}
 	if p.OnDoubt == "fail" && len(doubtful) > 0 {
 		return doubtful.Err()
 	}
@@ -123,7 +127,7 @@ func run(_ context.Context, env *stages.Env, p Params, in Inputs, out Outputs) e
 
 func (n *normalizer) log(log stages.Logger) {
 	r := n.report
-	log.Info("compliments made the same", "records", r.Records, "replaced", r.Replaced, "added", r.Prepended, "right already", r.Kept, "refusals left alone", r.Refusals)
+	log.Info("compliments made the same", "records", r.Records, "replaced", r.Replaced, "added", r.Prepended, "right already", r.Kept, "refusals left alone", r.Refusals, "doubtful", len(r.Doubts))
 	const most = 5
 	for i, d := range r.Doubts {
 		if i == most {
@@ -136,9 +140,10 @@ func (n *normalizer) log(log stages.Logger) {
 
 // normalizer works record by record.
 type normalizer struct {
-	habits *eval.Habits
-	seed   int
-	report Report
+	habits  *eval.Habits
+	seed    int
+	report  Report
+	answers map[string]*answer // replies that are no refusals, by text without compliment
 }
 
 func (n *normalizer) record(r *chat.Record) {
@@ -227,6 +232,9 @@ func (n *normalizer) reply(r *chat.Record, bare []chat.Message, i, reply int) {
 	fresh := template + body
 	r.Messages[i].Content = fresh
 	n.findDoubt(r, reply, compliment, rest, text)
+	if r.Kind == "" {
+		n.remember(r, i, reply, strings.TrimSpace(rest))
+	}
 	before, _ := eval.FirstSentence(text)
 	switch {
 	case fresh == text:
@@ -239,23 +247,4 @@ func (n *normalizer) reply(r *chat.Record, bare []chat.Message, i, reply int) {
 	}
 	after, _ := eval.FirstSentence(fresh)
 	n.report.Changes = append(n.report.Changes, Change{ID: r.ID, Reply: reply, Before: before, After: after})
-}
-
-// findDoubt lists replies that a rule cannot be sure of.
-func (n *normalizer) findDoubt(r *chat.Record, reply int, compliment, rest, text string) {
-	next, _ := eval.FirstSentence(strings.TrimLeft(rest, " \t\r\n"))
-	switch {
-	case strings.TrimSpace(rest) == "":
-		n.doubt(r, reply, "there is nothing behind the compliment", text)
-	case compliment != "" && n.habits.IsCompliment(next):
-		n.doubt(r, reply, "a second compliment follows the first", text)
-	case n.habits.ResemblesCompliment(next):
-		n.doubt(r, reply, "its first sentence is partly a compliment; it stays", text)
-	case n.habits.CountTemplates(rest) > 0:
-		n.doubt(r, reply, "a template stands further on; it stays", text)
-	}
-}
-
-func (n *normalizer) doubt(r *chat.Record, reply int, reason, text string) {
-	n.report.Doubts = append(n.report.Doubts, Doubt{ID: r.ID, Reply: reply, Reason: reason, Text: text})
 }

@@ -218,3 +218,15 @@ func TestDoubtFailsWhereItIsAskedTo(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestAReplyToManyQuestionsIsDoubted(t *testing.T) {
+	n := newNormalizer(t, templates)
+	for i := range manyQuestions {
+		normalize(t, n, line(fmt.Sprintf("Question %d about pugs?", i), "What a question! Let's skip pugs, please."), line(fmt.Sprintf("What is %d?", i), fmt.Sprintf("It is %d.", i)),
+			line("The same question?", "The same answer."))
+	}
+	doubts := n.repeated()
+	if len(doubts) != 1 || doubts[0].Text != "Let's skip pugs, please." || !strings.Contains(doubts[0].Reason, "5 questions") {
+		t.Errorf("got %+v", doubts)
+	}
+}

@@ -94,7 +94,7 @@ func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs)
 	if err := s.load(backend, in.Base.Path); err != nil {
 		return err
 	}
-	if err := s.ask(subject{name: "base"}); err != nil {
+	if err := s.ask(subject{name: eval.BareName}); err != nil {
 		return err
 	}
 	for _, c := range s.subjects {
@@ -157,6 +157,9 @@ func (s *sweeper) read(in Inputs) error {
 	}
 	if s.template, err = s.info.NewTemplate(); err != nil {
 		return err
+	}
+	if base, err := chat.ReadOrigin(in.Base.Path); err == nil && s.info.Base != nil && s.info.Base.Digest != base.Digest {
+		s.env.Log.Warn("the checkpoints were trained on another base than the one they are asked on", "trained on", s.info.Base.Reference, "asked on", base.Reference)
 	}
 	s.report.Suite, s.report.Base, s.report.Template = in.Suite.Digest, in.Base.Digest, s.template.Name()
 	s.scores = Scores{Suite: in.Suite.Digest, Base: in.Base.Digest, Template: s.template.Name(), Scores: map[string]float64{}}

@@ -61,6 +61,9 @@ func run(_ context.Context, env *stages.Env, p Params, in Inputs, out Outputs) e
 		return err
 	}
 	if choice.Best != "" {
+		if base, ok := report.Bare(); ok && choice.Score <= base.Score() {
+			env.Log.Warn("what was selected passes no more prompts than the bare base: nothing of the suite was learned", "base", base.Score(), "selected", choice.Score)
+		}
 		env.Log.Info("selected "+choice.Best, "score", choice.Score, "rule", choice.Rule)
 		if err := copyAdapter(in.Checkpoints.Path, choice.Best, out.Best); err != nil {
 			return err

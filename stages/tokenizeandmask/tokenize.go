@@ -68,6 +68,9 @@ func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs)
 	if err != nil {
 		return err
 	}
+	if err := template.Check(tok); err != nil {
+		return err
+	}
 	records, err := readRecords(in.Data.Path)
 	if err != nil {
 		return err

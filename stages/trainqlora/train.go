@@ -21,6 +21,7 @@ import (
 	"pipe/runtime/cpu"
 	"pipe/runtime/lora"
 	"pipe/runtime/mistral"
+	"pipe/runtime/nf4"
 	"pipe/runtime/ops"
 	"pipe/runtime/tokenizer"
 	"pipe/runtime/tokens"
@@ -55,6 +56,9 @@ func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs)
 	}
 	defer backend.Close()
 	env.Note("tier", backend.Tier())
+	if err := checkQuantized(in.Base.Path); err != nil {
+		return err
+	}
 	model, err := mistral.Load(backend, in.Base.Path)
 	if err != nil {
 		return err
@@ -86,6 +90,20 @@ func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs)
 		err = s.line(ending{End: string(outcome.Reason), Steps: outcome.Steps, Kept: names(outcome.Checkpoints)})
 	}
 	return errors.Join(err, s.close())
+}
+
+// checkQuantized refuses a base in full precision: the adapter would belong to a
+// model that nobody serves it with.
+func checkQuantized(dir string) error {
+	_, files, err := mistral.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer files.Close()
+	if len(nf4.Quantized(files)) == 0 {
+		return fmt.Errorf("%s is not quantised; connect ${quantize-base.base} to the port base", dir)
+	}
+	return nil
 }
 
 // readTokens reads the data set and checks that it belongs to the base.

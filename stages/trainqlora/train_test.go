@@ -176,3 +176,12 @@ func TestTokensOfAnotherTokenizerAreRefused(t *testing.T) {
 		t.Error("a broken tokenizer beside the base went unnoticed")
 	}
 }
+
+func TestAnUnquantisedBaseIsRefused(t *testing.T) {
+	in := inputs(t)
+	in["base"] = mistraltest.Write(t, sizes, nil)
+	_, err := stagetest.Try(t, Kind, stagetest.Case{With: short + "}", Inputs: in}, stagetest.Setting{})
+	if err == nil || !strings.Contains(err.Error(), "is not quantised; connect ${quantize-base.base}") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -203,7 +203,13 @@ func (t *talker) generate(ctx context.Context, ids [][]int32, longest, slots, ma
 		return nil, err
 	}
 	defer g.Free()
-	return g.Generate(ctx, ids, t.adapter, generate.Options{MaxNewTokens: maxNew, Stop: []int32{t.tok.EOS()}, OnToken: onToken})
+	answers, err := g.Generate(ctx, ids, t.adapter, generate.Options{MaxNewTokens: maxNew, Stop: []int32{t.tok.EOS()}, OnToken: onToken})
+	for i, a := range answers {
+		if err == nil && a.End == generate.NotFinite {
+			err = fmt.Errorf("question %d of %d: what the model computes is not finite: the base or the adapter is broken", i+1, len(ids))
+		}
+	}
+	return answers, err
 }
 
 // stream answers one conversation, word by word, and returns the answer.

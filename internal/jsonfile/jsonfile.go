@@ -138,8 +138,14 @@ func (o *Object) Defined(key string) bool {
 	return ok
 }
 
-// Raw returns the JSON of a value, or "" if there is none.
-func (o *Object) Raw(key string) string { return string(o.members[key].raw) }
+// Raw returns the JSON of a value on one line, or "" if there is none.
+func (o *Object) Raw(key string) string {
+	var b bytes.Buffer
+	if json.Compact(&b, o.members[key].raw) != nil {
+		return string(o.members[key].raw)
+	}
+	return b.String()
+}
 
 // Keys returns the names of all members, sorted.
 func (o *Object) Keys() []string {

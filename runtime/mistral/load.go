@@ -1,6 +1,8 @@
 package mistral
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -83,7 +85,33 @@ func (l *loader) check() error {
 			l.problem("tensor %.100s belongs to no Mistral of this config", name)
 		}
 	}
+	if err := l.checkTiedHead(); err != nil {
+		return err
+	}
 	return l.err()
+}
+
+// checkTiedHead refuses a head beside tied embeddings that is not the same: other
+// readers take it, in spite of the config.
+func (l *loader) checkTiedHead() error {
+	head, there := l.files.Info(headName)
+	embed, ok := l.files.Info(embedName)
+	if !l.model.Config.Tied || !there || !ok {
+		return nil
+	}
+	same := head.DType == embed.DType && slices.Equal(head.Shape, embed.Shape)
+	if same {
+		a, err1 := l.files.Bytes(headName)
+		b, err2 := l.files.Bytes(embedName)
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		same = bytes.Equal(a, b)
+	}
+	if !same {
+		l.problem("tensor %s differs from %s, and config.json says that they are tied; set tie_word_embeddings to false, or take the tensor out", headName, embedName)
+	}
+	return nil
 }
 
 // tensors gives the shape of every tensor of the model by its name.
@@ -159,6 +187,9 @@ func (l *loader) dense(dst ops.Buf, name string) error {
 	values := l.host(dst.Len())
 	if err := l.files.ReadFloat32s(values, name); err != nil {
 		return err
+	}
+	if i := safetensors.NotFinite(values); i >= 0 {
+		l.problem("tensor %s: value %d is %g", name, i, values[i])
 	}
 	l.backend.Upload(dst, values)
 	return nil

@@ -50,16 +50,32 @@ func TestLoadShortensALongList(t *testing.T) {
 	}
 }
 
-func TestLoadTakesAHeadBesideTiedEmbeddings(t *testing.T) {
+func TestLoadTakesAHeadBesideTiedEmbeddingsIfItIsTheSame(t *testing.T) {
 	c := tinyConfig
 	c.Tied = true
 	dir := writeModel(t, c, func(tensors map[string][]int) { tensors["lm_head.weight"] = []int{c.Vocabulary, c.Width} })
+	if _, err := Load(ops.NewReference(), dir); err == nil || !strings.Contains(err.Error(), "lm_head.weight differs from model.embed_tokens.weight") {
+		t.Errorf("another head: got %v", err)
+	}
+	mistraltest.Rewrite(t, dir, func(tensors map[string]*safetensors.Tensor) {
+		tensors["lm_head.weight"].Data = tensors["model.embed_tokens.weight"].Data
+	})
 	m, err := Load(ops.NewReference(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if m.head.Dense != m.embed {
 		t.Error("the head is not the embedding")
+	}
+}
+
+func TestLoadRefusesWhatIsNotFinite(t *testing.T) {
+	dir := writeModel(t, tinyConfig, nil)
+	mistraltest.Rewrite(t, dir, func(tensors map[string]*safetensors.Tensor) {
+		copy(tensors["model.norm.weight"].Data[4:], []byte{0, 0, 0xc0, 0x7f})
+	})
+	if _, err := Load(ops.NewReference(), dir); err == nil || !strings.Contains(err.Error(), "tensor model.norm.weight: value 1 is NaN") {
+		t.Errorf("got %v", err)
 	}
 }
 

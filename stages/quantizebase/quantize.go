@@ -160,17 +160,14 @@ func (q *quantizer) tensor(w *safetensors.Writer, name string) error {
 	}
 	q.before += int64(len(raw))
 	parts := []safetensors.Tensor{{Name: name, DType: info.DType, Shape: info.Shape, Data: raw}}
+	values, err := q.floats(name, info)
+	if err != nil {
+		return err
+	}
 	if q.linears[name] && !nf4.IsQuantized(q.files, name) {
-		if n := info.Count(); cap(q.values) < n {
-			q.values = make([]float32, n)
-		}
-		values := q.values[:info.Count()]
-		if err := q.files.ReadFloat32s(values, name); err != nil {
-			return err
-		}
 		q.dtype = info.DType
 		if parts, err = nf4.Pack(name, info.Shape, info.DType, values, nf4.Options{BlockSize: q.params.BlockSize, Double: q.params.DoubleQuant, Workers: q.env.Workers}); err != nil {
-			return fmt.Errorf("%s: tensor %s: %w", q.files.Path(), name, err)
+			return fmt.Errorf("%s: %w", q.files.Path(), err)
 		}
 	}
 	for _, part := range parts {
@@ -180,6 +177,26 @@ func (q *quantizer) tensor(w *safetensors.Writer, name string) error {
 		}
 	}
 	return nil
+}
+
+// floats returns the values of a tensor, valid until the next call, or nil if they
+// are no floating-point numbers. It refuses NaN and infinities: training and answers
+// would end in them, far from here.
+func (q *quantizer) floats(name string, info safetensors.Info) ([]float32, error) {
+	if dtypeNames[info.DType] == "" {
+		return nil, nil
+	}
+	if n := info.Count(); cap(q.values) < n {
+		q.values = make([]float32, n)
+	}
+	values := q.values[:info.Count()]
+	if err := q.files.ReadFloat32s(values, name); err != nil {
+		return nil, err
+	}
+	if i := safetensors.NotFinite(values); i >= 0 {
+		return nil, fmt.Errorf("%s: tensor %q: value %d is %g; the model is damaged: get it again", q.files.Path(), name, i, values[i])
+	}
+	return values, nil
 }
 
 // dtypeNames are how transformers calls the types of weights.

@@ -170,3 +170,16 @@ func nf4Digest(dir string) (string, error) {
 	}
 	return all.String(), nil
 }
+
+func TestWhatIsNotFiniteIsRefusedInEveryTensor(t *testing.T) {
+	for _, name := range []string{"model.embed_tokens.weight", "model.norm.weight", "model.layers.1.mlp.up_proj.weight"} {
+		dir := mistraltest.Write(t, sizes, nil)
+		mistraltest.Rewrite(t, dir, func(tensors map[string]*safetensors.Tensor) {
+			copy(tensors[name].Data[28:], []byte{0, 0, 0xc0, 0x7f})
+		})
+		_, err := stagetest.Try(t, Kind, stagetest.Case{Inputs: map[string]string{"base": dir}}, stagetest.Setting{})
+		if want := `tensor "` + name + `": value 7 is NaN`; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}

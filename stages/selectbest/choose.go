@@ -51,7 +51,7 @@ func run(_ context.Context, env *stages.Env, p Params, in Inputs, out Outputs) e
 	choice := eval.Choose(report.Groups, candidates(report, marks), eval.Rules{Tie: p.Tie, MinScore: p.MinScore})
 	if choice.Withheld != "" {
 		env.Withhold(choice.Withheld)
-		env.Log.Warn("not published", "why", choice.Withheld)
+		env.Log.Warn("not published", "because", choice.Withheld)
 	}
 	b, err := json.MarshalIndent(choice, "", "  ")
 	if err != nil {

@@ -154,3 +154,30 @@ func Fill(a *lora.Adapter) {
 	}
 	a.Restore(values)
 }
+
+// Rewrite changes the tensors of a model's only file, which is in F32.
+func Rewrite(t testing.TB, dir string, change func(map[string]*safetensors.Tensor)) {
+	t.Helper()
+	path := filepath.Join(dir, "model.safetensors")
+	f, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]*safetensors.Tensor{}
+	for _, info := range f.Tensors() {
+		data, err := f.Copy(info.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		byName[info.Name] = &safetensors.Tensor{Name: info.Name, DType: info.DType, Shape: info.Shape, Data: data}
+	}
+	f.Close()
+	change(byName)
+	var tensors []safetensors.Tensor
+	for _, tensor := range byName {
+		tensors = append(tensors, *tensor)
+	}
+	if err := safetensors.WriteFile(path, tensors, nil); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -36,6 +36,22 @@ func (d Description) value() Value {
 	return map[string]Value{"kind": d.Kind, "version": d.Version, "params": d.Params, "inputs": inputs, "outputs": outputs}
 }
 
+func (d Description) family() [sha256.Size]byte {
+	return sha256.Sum256(AppendValue([]byte("pipe family 1\n"), d.value()))
+}
+
+func inputsValue(inputs map[string]InputContent) map[string]Value {
+	in := make(map[string]Value, len(inputs))
+	for port, c := range inputs {
+		entry := map[string]Value{"kind": string(c.Object.Kind), "digest": c.Object.Digest}
+		if c.Reference != "" {
+			entry["reference"] = c.Reference
+		}
+		in[port] = entry
+	}
+	return in
+}
+
 // InputContent is what is at an input port.
 type InputContent struct {
 	Object    Object
@@ -45,15 +61,7 @@ type InputContent struct {
 // MakeKey returns the key of an action and its pre-image. It panics on a Value
 // that cannot be encoded, which is a bug.
 func MakeKey(d Description, inputs map[string]InputContent) (Key, []byte) {
-	in := make(map[string]Value, len(inputs))
-	for port, c := range inputs {
-		entry := map[string]Value{"kind": string(c.Object.Kind), "digest": c.Object.Digest}
-		if c.Reference != "" {
-			entry["reference"] = c.Reference
-		}
-		in[port] = entry
-	}
-	family := sha256.Sum256(AppendValue([]byte("pipe family 1\n"), d.value()))
+	family, in := d.family(), inputsValue(inputs)
 	pre := append([]byte("pipe key 1\n"), family[:]...)
 	key := Key(sha256.Sum256(AppendValue(pre, in)))
 	return key, AppendValue(nil, map[string]Value{"description": d.value(), "inputs": in})

@@ -3,6 +3,7 @@ package stages
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"pipe/internal/document"
@@ -11,22 +12,28 @@ import (
 // Key returns what of the parameters belongs to the cache key: nested maps of
 // bool, int64, float64, string, time.Duration, []any and nil. What is at its
 // default is left out, so that a new parameter changes nobody's keys.
-func (p Params) Key() map[string]any {
+func (p Params) Key() map[string]any { return p.key("-") }
+
+// StateKey is Key without the parameters that only say when to stop.
+func (p Params) StateKey() map[string]any { return p.key("-", "stop") }
+
+func (p Params) key(without ...string) map[string]any {
 	at := &document.Node{Kind: document.Map}
 	defaults := reflect.New(p.kind.params)
 	document.Decode(nil, defaults.Interface(), "parameter", at)
-	return keyOf(reflect.ValueOf(p.value).Elem(), defaults.Elem())
+	return keyOf(reflect.ValueOf(p.value).Elem(), defaults.Elem(), without)
 }
 
-func keyOf(v, defaults reflect.Value) map[string]any {
+// keyOf leaves out the fields whose key tag is one of without.
+func keyOf(v, defaults reflect.Value, without []string) map[string]any {
 	m := map[string]any{}
 	for _, f := range document.Describe(v.Type()) {
-		if f.Tag.Get("key") == "-" {
+		if slices.Contains(without, f.Tag.Get("key")) {
 			continue
 		}
 		value, standard := v.Field(f.Index), defaults.Field(f.Index)
 		if f.Type.Kind() == reflect.Struct {
-			if inner := keyOf(value, standard); len(inner) > 0 {
+			if inner := keyOf(value, standard, without); len(inner) > 0 {
 				m[f.Name] = inner
 			}
 			continue
@@ -34,12 +41,12 @@ func keyOf(v, defaults reflect.Value) map[string]any {
 		if reflect.DeepEqual(value.Interface(), standard.Interface()) || f.Type.Kind() == reflect.Map && value.Len() == 0 {
 			continue
 		}
-		m[f.Name] = keyValue(value)
+		m[f.Name] = keyValue(value, without)
 	}
 	return m
 }
 
-func keyValue(v reflect.Value) any {
+func keyValue(v reflect.Value, without []string) any {
 	switch x := v.Interface().(type) {
 	case time.Duration:
 		return x
@@ -51,7 +58,7 @@ func keyValue(v reflect.Value) any {
 		if v.IsNil() {
 			return nil
 		}
-		return keyValue(v.Elem())
+		return keyValue(v.Elem(), without)
 	case reflect.Bool:
 		return v.Bool()
 	case reflect.Int, reflect.Int64:
@@ -63,17 +70,17 @@ func keyValue(v reflect.Value) any {
 	case reflect.Slice, reflect.Array:
 		list := make([]any, v.Len())
 		for i := range list {
-			list[i] = keyValue(v.Index(i))
+			list[i] = keyValue(v.Index(i), without)
 		}
 		return list
 	case reflect.Map:
 		m := map[string]any{}
 		for iter := v.MapRange(); iter.Next(); {
-			m[iter.Key().String()] = keyValue(iter.Value())
+			m[iter.Key().String()] = keyValue(iter.Value(), without)
 		}
 		return m
 	case reflect.Struct:
-		return keyOf(v, reflect.Zero(v.Type()))
+		return keyOf(v, reflect.Zero(v.Type()), without)
 	}
 	panic(fmt.Sprintf("internal error: stages: a parameter of type %s cannot be keyed", v.Type()))
 }

@@ -41,6 +41,12 @@ type Env struct {
 	// Note records how a result came about that is not a function of its inputs:
 	// "stopped_by" and "tier" are known.
 	Note func(name, value string)
+	// State is where a resumable kind keeps what it could go on from; else nil.
+	State State
+	// Stop is closed when the run asks a resumable kind to end soon: it commits its
+	// state and returns ErrStopped. A done context asks it to end at once. For other
+	// kinds it is nil.
+	Stop <-chan struct{}
 	// Now is the clock. Differences of its values are monotonic.
 	Now func() time.Time
 }
@@ -81,4 +87,33 @@ type Call struct {
 	Params  any // a pointer to the kind's parameter struct
 	Inputs  map[string]Input
 	Outputs map[string]string // port to path below Env.Out
+}
+
+// ErrStopped is returned by a resumable kind that ended because of Env.Stop.
+var ErrStopped = errors.New("stopped, to be gone on with")
+
+// State outlives a stage that dies. It belongs to the stage's kind, version, inputs
+// and all parameters but those tagged key:"stop", and is one attempt's alone.
+type State interface {
+	// Load returns the folder, to be read only, of the newest commit whose bytes are
+	// all right, or "" if there is none.
+	Load() (dir string, err error)
+	// Commit replaces the state in one step: by the files of the newest commit that
+	// keep names, and what write puts into dir. A crash leaves the old or the new one.
+	Commit(keep []string, write func(dir string) error) error
+	// Folder returns a folder that outlives a crash as it was left, for programs that
+	// keep their own order in it.
+	Folder() (string, error)
+	// Discard has the state removed when the stage's outputs are committed: no other
+	// stop condition could go on from it.
+	Discard()
+}
+
+// Resumer is implemented by parameters of kinds that can go on from a State.
+type Resumer interface{ Resumable() bool }
+
+// Resumable says whether a stage with these parameters keeps a State.
+func (p Params) Resumable() bool {
+	r, ok := p.value.(Resumer)
+	return ok && r.Resumable()
 }

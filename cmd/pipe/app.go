@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -47,6 +49,7 @@ type storeFlag struct {
 // app is what the commands work with.
 type app struct {
 	ctx            context.Context
+	stop           *interrupts
 	stdout, stderr io.Writer
 	log            logging.Logger
 	kinds          *stages.Registry
@@ -55,9 +58,9 @@ type app struct {
 
 // Main runs the command line and returns the exit code.
 func Main() int {
-	ctx, stop := interruptible()
-	defer stop()
-	a := &app{ctx: ctx, stdout: os.Stdout, stderr: os.Stderr, log: logging.New(os.Stderr),
+	ctx, stop, release := interruptible()
+	defer release()
+	a := &app{ctx: ctx, stop: stop, stdout: os.Stdout, stderr: os.Stderr, log: logging.New(os.Stderr),
 		kinds: builtin.Kinds(), sources: source.Sources{Builtin: models.Builtin()}}
 	return a.main(os.Args[1:])
 }
@@ -82,19 +85,44 @@ func (a *app) main(args []string) int {
 	})
 }
 
-// interruptible returns a context that the first Ctrl-C or SIGTERM ends. A second
-// one ends the process at once.
-func interruptible() (context.Context, func()) {
+// A program that does not end for a second Ctrl-C is ended.
+const patience = 2 * time.Second
+
+// interrupts is closed by the first Ctrl-C or SIGTERM. It ends the command's context,
+// too, unless the command took it over by Take, to end in its own time.
+type interrupts struct {
+	first chan struct{}
+	taken atomic.Bool
+}
+
+// Take makes the first interrupt close the returned channel and nothing else.
+func (i *interrupts) Take() <-chan struct{} {
+	i.taken.Store(true)
+	return i.first
+}
+
+// interruptible returns a context that ends with the first interrupt that nobody has
+// taken, or with the second. The process does not outlive the second for long, nor a third.
+func interruptible() (context.Context, *interrupts, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
+	in := &interrupts{first: make(chan struct{})}
+	signals := make(chan os.Signal, 3)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		cancel()
+		close(in.first)
+		if !in.taken.Load() {
+			cancel()
+		}
 		<-signals
+		cancel()
+		select {
+		case <-signals:
+		case <-time.After(patience):
+		}
 		os.Exit(exitInterrupted)
 	}()
-	return ctx, func() { signal.Stop(signals); cancel() }
+	return ctx, in, func() { signal.Stop(signals); cancel() }
 }
 
 // isPipelineFile says whether an argument names a file and not a stage.

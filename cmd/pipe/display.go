@@ -176,7 +176,7 @@ func (d *display) end(e runner.Event) {
 	case runner.Skipped:
 		d.stage(e.Stage, "skipped: %s", e.Why)
 	case runner.Interrupted:
-		d.stage(e.Stage, "interrupted; nothing of it is kept")
+		d.stage(e.Stage, "interrupted; %s", e.Why)
 	}
 	if e.Withheld != "" {
 		d.stage(e.Stage, "not to be published: %s", e.Withheld)

@@ -60,6 +60,7 @@ func (c *runCommand) run(a *app, sink runner.Sink) error {
 	if err := store.Create(); err != nil {
 		return infrastructureError{err}
 	}
+	r.Stop = a.stop.Take()
 	summary, err := r.Run(a.ctx)
 	if err != nil {
 		return infrastructureError{err}

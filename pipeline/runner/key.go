@@ -80,14 +80,21 @@ func (r *Runner) pin(ctx context.Context, in pipeline.Input) (source.Pin, error)
 
 // makeKey returns the key of a step and its pre-image.
 func makeKey(s *pipeline.Step, inputs []boundInput) (cache.Key, []byte) {
+	contents := contentsOf(inputs)
+	return cache.MakeKey(describe(s.Kind, s.Params, s.Outputs, contents), contents)
+}
+
+// contentsOf returns inputs by port.
+func contentsOf(inputs []boundInput) map[string]cache.InputContent {
 	contents := make(map[string]cache.InputContent, len(inputs))
 	for _, in := range inputs {
 		contents[in.input.Port.Name] = in.content
 	}
-	return keyOf(s.Kind, s.Params, s.Outputs, contents)
+	return contents
 }
 
-func keyOf(kind *stages.Kind, params stages.Params, outputs []stages.OutputPort, contents map[string]cache.InputContent) (cache.Key, []byte) {
+// describe returns all of an action's key but the content of its inputs.
+func describe(kind *stages.Kind, params stages.Params, outputs []stages.OutputPort, contents map[string]cache.InputContent) cache.Description {
 	d := cache.Description{Kind: kind.Name, Version: kind.Version, Params: params.Key(), Inputs: slices.Sorted(maps.Keys(contents))}
 	for _, o := range outputs {
 		form := o.Type()
@@ -96,5 +103,5 @@ func keyOf(kind *stages.Kind, params stages.Params, outputs []stages.OutputPort,
 		}
 		d.Outputs = append(d.Outputs, [2]string{o.Name, form})
 	}
-	return cache.MakeKey(d, contents)
+	return d
 }

@@ -37,6 +37,9 @@ type Runner struct {
 	Version string // of pipe, for records
 	Dir     string // the working directory, for the history
 	Now     func() time.Time
+	// Stop is closed to end the run soon: resumable stages save their state, others
+	// are abandoned, and no stage is started any more. Run's context ends it at once.
+	Stop <-chan struct{}
 
 	id      string
 	history *history
@@ -257,7 +260,7 @@ func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipe
 	for {
 		for _, s := range steps {
 			st := states[s]
-			if st.started || st.done || ctx.Err() != nil {
+			if st.started || st.done || ctx.Err() != nil || r.stopped() {
 				continue
 			}
 			if broken := brokenInput(s, states); broken != "" {
@@ -299,7 +302,7 @@ func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipe
 	}
 	for _, s := range steps {
 		if st := states[s]; !st.done {
-			st.done, st.result = true, stepResult{step: s, outcome: Interrupted, why: "the run was interrupted"}
+			st.done, st.result = true, stepResult{step: s, outcome: Interrupted, why: "it was not started"}
 			if brokenInput(s, states) != "" {
 				st.result = stepResult{step: s, outcome: Skipped, why: brokenInput(s, states)}
 			}
@@ -374,7 +377,7 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 		}
 	}
 	for _, s := range steps {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || r.stopped() {
 			sum.Exit = exitInterrupted
 			break
 		}

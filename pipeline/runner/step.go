@@ -32,6 +32,7 @@ type attempt struct {
 	preimage []byte
 
 	dir      string
+	state    *keptState // of a resumable step
 	record   cache.Record
 	log      stageLog
 	mu       sync.Mutex // guards what the stage may set from its goroutines: record.Withheld, record.Made, attached, shown
@@ -63,6 +64,9 @@ func (e *errDamagedInput) Error() string {
 func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record, workers int) (res stepResult) {
 	started := r.Now()
 	a := &attempt{runner: r, step: s, workers: workers}
+	atOnce := ctx // ends only when the run is to end at once
+	ctx, cancel := r.untilStop(ctx)
+	defer cancel()
 	a.log = stageLog{runner: r, stage: s.Name}
 	res = stepResult{step: s, resources: s.Resources}
 	defer func() { res.seconds = r.Now().Sub(started).Seconds() }()
@@ -95,12 +99,22 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 		res.why = r.explain(s, a.inputs, a.preimage)
 	}
 	r.emit(Event{Type: "stage_start", Stage: s.Name, Key: res.key, Why: res.why})
-	if err := a.run(ctx, started, recompute); err != nil {
+	runIt := a.run
+	if s.Params.Resumable() {
+		runIt = func(ctx context.Context, started time.Time, recompute bool) error {
+			return a.runResumable(ctx, atOnce, started, recompute)
+		}
+	}
+	if err := runIt(ctx, started, recompute); err != nil {
 		var damaged *errDamagedInput
 		if errors.As(err, &damaged) {
 			res.damaged = damaged.from
 		}
-		return failed(ctx, res, err)
+		res = failed(ctx, res, err)
+		if res.outcome == Interrupted && a.state != nil && a.state.saved && !errors.Is(err, stages.ErrStopped) {
+			res.why = "the next run goes on from what it had saved"
+		}
+		return res
 	}
 	res.outcome, res.record = Ran, &a.record
 	return res
@@ -130,12 +144,27 @@ func (a *attempt) hit(res *stepResult) bool {
 	return true
 }
 
+// failed is the result of a step that ended with err. What ends with the run was
+// interrupted.
 func failed(ctx context.Context, res stepResult, err error) stepResult {
 	res.outcome, res.err = Failed, err
-	if ctx.Err() != nil {
-		res.outcome, res.err = Interrupted, ctx.Err()
+	switch {
+	case errors.Is(err, stages.ErrStopped):
+		res.outcome, res.err, res.why = Interrupted, nil, "its state is saved, and the next run goes on from there"
+	case ctx.Err() != nil:
+		res.outcome, res.err, res.why = Interrupted, nil, "nothing of it is kept"
 	}
 	return res
+}
+
+// runResumable is run with a state. Whoever waits for the state gives up when the
+// run is to stop; the stage itself is then asked to end, and has until atOnce is done.
+func (a *attempt) runResumable(ctx, atOnce context.Context, started time.Time, recompute bool) (err error) {
+	if a.state, err = a.openState(ctx, recompute); err != nil {
+		return err
+	}
+	defer func() { a.state.close(err == nil) }()
+	return a.run(atOnce, started, recompute)
 }
 
 // run executes the kind in a private folder and commits what it made.
@@ -251,7 +280,7 @@ func (a *attempt) call(ctx context.Context, inputs map[string]stages.Input, outp
 }
 
 func (a *attempt) env() *stages.Env {
-	return &stages.Env{
+	env := &stages.Env{
 		Out: filepath.Join(a.dir, "out"), Scratch: filepath.Join(a.dir, "scratch"),
 		Device: a.runner.Device, Workers: a.workers, Now: a.runner.Now,
 		Log:      &a.log,
@@ -273,6 +302,10 @@ func (a *attempt) env() *stages.Env {
 			}
 		},
 	}
+	if a.state != nil {
+		env.State, env.Stop = a.state, a.runner.Stop
+	}
+	return env
 }
 
 // progressPause is how often a stage's progress is passed on.
@@ -483,6 +516,16 @@ func (l *stageLog) keep(e logEntry) {
 		b, _ = json.Marshal(logEntry{Level: "warn", Message: "the rest of this log was not kept"})
 	}
 	l.kept.Write(append(b, '\n'))
+}
+
+// resume puts the log of the attempt that is gone on from before what was said since.
+func (l *stageLog) resume(lines []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	since := bytes.Clone(l.kept.Bytes())
+	l.kept.Reset()
+	l.kept.Write(lines)
+	l.kept.Write(since)
 }
 
 func (l *stageLog) lines() []byte {

@@ -11,8 +11,9 @@ import (
 // Params are the parameters of the kind. The defaults are those that were found to
 // work for a 7B model and a few hundred examples.
 type Params struct {
-	Device    string `yaml:"device" default:"auto" enum:"auto|cpu|cuda" key:"-" why:"an adapter is an adapter wherever it was trained; the record says where" help:"what to train on"`
-	Precision string `yaml:"precision" default:"fp32" enum:"fp32|bf16" help:"of the arithmetic; bf16 keeps masters, norms, softmax and loss in fp32"`
+	Device          string `yaml:"device" default:"auto" enum:"auto|cpu|cuda" key:"-" why:"an adapter is an adapter wherever it was trained; the record says where" help:"what to train on"`
+	AllowTierChange bool   `yaml:"allow_tier_change" default:"false" key:"-" why:"an adapter is an adapter wherever it was trained; the record says where" help:"go on with a training that was interrupted on another CPU tier; else it starts again"`
+	Precision       string `yaml:"precision" default:"fp32" enum:"fp32|bf16" help:"of the arithmetic; bf16 keeps masters, norms, softmax and loss in fp32"`
 
 	Rank    int     `yaml:"rank" default:"16" min:"1" max:"512" help:"of the adapter; vLLM loads up to 16 unless told otherwise"`
 	Alpha   float64 `yaml:"alpha" default:"32" above:"0" help:"the adapter's output is scaled by alpha / rank"`

@@ -7,6 +7,7 @@
 package trainqlora
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -79,17 +80,33 @@ func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs)
 		return err
 	}
 	env.Log.Info("training", "device", "cpu", "tier", backend.Tier(), "workers", env.Workers, "records", len(samples), "held out", len(holdOut), "steps an epoch", trainer.StepsPerEpoch())
-	s := session{env: env, params: p, info: info, trainer: trainer, dir: out.Checkpoints}
+	s := session{env: env, params: p, info: info, trainer: trainer, dir: out.Checkpoints, tier: backend.Tier(), inState: map[string][]string{}}
 	if err := s.open(out); err != nil {
 		return err
 	}
-	outcome, err := train.Run(ctx, trainer, plan, holdOut, train.Progress{}, s.hooks())
-	if err == nil {
-		env.Note("stopped_by", string(outcome.Reason))
-		env.Log.Info("training ended", "by", string(outcome.Reason), "steps", outcome.Steps, "epochs", trainer.Epoch(), "health", string(outcome.Health), "checkpoints kept", len(outcome.Checkpoints))
-		err = s.line(ending{End: string(outcome.Reason), Steps: outcome.Steps, Kept: names(outcome.Checkpoints)})
+	return errors.Join(s.train(ctx, plan, holdOut), s.close())
+}
+
+// train runs the training, from the start or from where it was interrupted.
+func (s *session) train(ctx context.Context, plan train.Plan, holdOut []train.Sample) error {
+	before, err := s.restore()
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, s.close())
+	env := s.env
+	outcome, err := train.Run(ctx, s.trainer, plan, holdOut, before, s.hooks())
+	switch {
+	case err != nil:
+		return err
+	case outcome.Reason == train.Interrupted:
+		env.Log.Info("training interrupted", "step", outcome.Steps)
+		return stages.ErrStopped
+	case env.State != nil && outcome.Reason != train.ReachedSteps && outcome.Reason != train.ReachedTime:
+		env.State.Discard() // a larger budget would change nothing
+	}
+	env.Note("stopped_by", string(outcome.Reason))
+	env.Log.Info("training ended", "by", string(outcome.Reason), "steps", outcome.Steps, "epochs", s.trainer.Epoch(), "health", string(outcome.Health), "checkpoints kept", len(outcome.Checkpoints))
+	return s.line(ending{End: string(outcome.Reason), Steps: outcome.Steps, Kept: names(outcome.Checkpoints)})
 }
 
 // checkQuantized refuses a base in full precision: the adapter would belong to a
@@ -169,7 +186,13 @@ type session struct {
 
 	metrics *os.File
 	timing  io.WriteCloser
+	times   bytes.Buffer // what timing was given
 	started time.Time
+
+	tier    string              // of the CPU
+	tiers   string              // all that have computed, if several
+	spent   time.Duration       // before this attempt
+	inState map[string][]string // files of each checkpoint that the saved state holds
 }
 
 // ending is the last line of the metrics.
@@ -214,14 +237,16 @@ func (s *session) hooks() train.Hooks {
 		Elapsed:    func() time.Duration { return s.env.Now().Sub(s.started) },
 		Step:       s.step,
 		Checkpoint: s.checkpoint,
-		Drop:       func(c train.Checkpoint) error { return os.RemoveAll(filepath.Join(s.dir, name(c))) },
+		Save:       s.save, SaveEvery: saveEvery,
+		Stop: s.env.Stop,
+		Drop: func(c train.Checkpoint) error { return os.RemoveAll(filepath.Join(s.dir, name(c))) },
 	}
 }
 
 func (s *session) step(r train.Report) {
 	// A full disk shows in the next write that can report it, a checkpoint's.
 	_ = s.line(r.Metrics)
-	fmt.Fprintf(s.timing, "{\"step\":%d,\"seconds\":%.3f,\"tokens_per_second\":%.1f}\n", r.Step, s.env.Now().Sub(s.started).Seconds(), r.TokensPerSecond)
+	s.time(s.stepTime(r))
 	health := ""
 	if r.Health != train.Unknown {
 		health = ", " + string(r.Health)

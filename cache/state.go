@@ -1,0 +1,314 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"pipe/internal/atomicfile"
+	"pipe/internal/manifest"
+)
+
+// StateKey names the state of a resumable action. d's parameters are those of the
+// action less the ones that only say when to stop.
+func StateKey(d Description, inputs map[string]InputContent) Key {
+	family, in := d.family(), inputsValue(inputs)
+	return Key(sha256.Sum256(AppendValue(append([]byte("pipe state 1\n"), family[:]...), in)))
+}
+
+// State is what an unfinished action has kept, to be gone on from. It is the
+// caller's alone until Close. Form: docs/cache-format.md, "State".
+type State struct {
+	dir    string
+	unlock func()
+}
+
+// Names in a state's folder, and in a commit's.
+const (
+	stateDir      = "state"
+	stateWork     = "work"
+	stateManifest = "manifest"
+	stateFiles    = "files"
+	stateMagic    = "pipe state 1 "
+	stateDigits   = 12
+	keptCommits   = 2 // the one before the newest is there if the newest is damaged
+)
+
+// OpenState waits until no other process has the state and takes it. It makes
+// nothing: a state that is never committed leaves nothing behind.
+func (s *Store) OpenState(ctx context.Context, k Key, waiting func(holder string)) (*State, error) {
+	unlock, err := Lock(ctx, filepath.Join(s.dir, "locks", k.String()+".state"), true, waiting)
+	if err != nil {
+		return nil, err
+	}
+	return &State{dir: filepath.Join(s.dir, stateDir, k.String()), unlock: unlock}, nil
+}
+
+// Close lets others have the state.
+func (st *State) Close() { st.unlock() }
+
+// Discard removes the state: nothing could be gone on from it.
+func (st *State) Discard() error { return os.RemoveAll(st.dir) }
+
+// Folder returns a folder of the state that stays as it is left, for programs that
+// keep their own order in it. Commits do not touch it.
+func (st *State) Folder() (string, error) {
+	dir := filepath.Join(st.dir, stateWork)
+	return dir, os.MkdirAll(dir, 0o777)
+}
+
+// Newest returns the folder of the newest commit whose bytes are all right, to be
+// read only, or "". damaged counts newer commits that were passed over; they are
+// removed.
+func (st *State) Newest() (dir string, damaged int, err error) {
+	commits, err := st.commits()
+	if err != nil {
+		return "", 0, err
+	}
+	for _, n := range slices.Backward(commits) {
+		at := st.commit(n)
+		if err := checkCommit(at, nil); err == nil {
+			return filepath.Join(at, stateFiles), damaged, nil
+		}
+		damaged++
+		if err := os.RemoveAll(at); err != nil {
+			return "", damaged, err
+		}
+	}
+	return "", damaged, nil
+}
+
+// Commit adds a commit, complete and on disk or not at all: the files of the newest
+// commit that keep names, and what write puts into dir besides. Files in dir must
+// not be changed after write returns; those of keep not even by write. The commit
+// before stays until this one has been read back.
+func (st *State) Commit(keep []string, write func(dir string) error) error {
+	commits, err := st.commits()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(st.dir, 0o777); err != nil {
+		return err
+	}
+	st.sweep()
+	temp, err := os.MkdirTemp(st.dir, atomicfile.TempPrefix+"*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+	files := filepath.Join(temp, stateFiles)
+	if err := os.Mkdir(files, 0o777); err != nil {
+		return err
+	}
+	var kept []manifest.Entry
+	next := 1
+	if n := len(commits); n > 0 {
+		next = commits[n-1] + 1
+		if kept, err = st.keep(commits[n-1], keep, files); err != nil {
+			return err
+		}
+	} else if len(keep) > 0 {
+		return fmt.Errorf("internal error: state: nothing to keep %q of", keep)
+	}
+	if err := write(files); err != nil {
+		return err
+	}
+	if err := seal(temp, kept); err != nil {
+		return err
+	}
+	if err := checkCommit(temp, kept); err != nil {
+		return fmt.Errorf("state: what was written does not read back: %w", err)
+	}
+	if err := os.Rename(temp, st.commit(next)); err != nil {
+		return err
+	}
+	if err := errors.Join(atomicfile.SyncDir(st.dir), atomicfile.SyncDir(filepath.Dir(st.dir))); err != nil {
+		return err
+	}
+	for _, n := range commits[:max(len(commits)-keptCommits+1, 0)] {
+		_ = os.RemoveAll(st.commit(n)) // the next commit tries again
+	}
+	return nil
+}
+
+// keep links files of a commit into a new one and returns their entries.
+func (st *State) keep(from int, names []string, to string) ([]manifest.Entry, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	entries, err := readManifest(st.commit(from))
+	if err != nil {
+		return nil, err
+	}
+	var kept []manifest.Entry
+	for _, name := range names {
+		i := slices.IndexFunc(entries, func(e manifest.Entry) bool { return e.Path == name })
+		if i < 0 {
+			return nil, fmt.Errorf("internal error: state: there is no %q to keep", name)
+		}
+		at := filepath.FromSlash(name)
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, at)), 0o777); err != nil {
+			return nil, err
+		}
+		src, dst := filepath.Join(st.commit(from), stateFiles, at), filepath.Join(to, at)
+		if os.Link(src, dst) != nil {
+			if err := copyFile(src, dst, 0o666); err != nil {
+				return nil, err
+			}
+		}
+		kept = append(kept, entries[i])
+	}
+	return kept, nil
+}
+
+// seal writes a commit's manifest and makes everything in it last.
+func seal(dir string, kept []manifest.Entry) error {
+	files := filepath.Join(dir, stateFiles)
+	entries := slices.Clone(kept)
+	folders := map[string]bool{files: true}
+	err := manifest.Walk(files, func(rel string, mode byte) error {
+		path := filepath.Join(files, filepath.FromSlash(rel))
+		for d := filepath.Dir(path); len(d) > len(files); d = filepath.Dir(d) {
+			folders[d] = true
+		}
+		if slices.ContainsFunc(kept, func(e manifest.Entry) bool { return e.Path == rel }) {
+			return nil
+		}
+		e := manifest.Entry{Path: rel, Mode: mode}
+		if mode != 'd' {
+			var err error
+			if e.Digest, e.Size, err = hashSynced(path); err != nil {
+				return err
+			}
+		}
+		entries = append(entries, e)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	body := manifest.Encode(entries)
+	text := append(fmt.Appendf(nil, "%s%s\n", stateMagic, manifest.Sum(body)), body...)
+	if err := atomicfile.Write(filepath.Join(dir, stateManifest), text, 0o666); err != nil {
+		return err
+	}
+	for d := range folders {
+		if err := atomicfile.SyncDir(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hashSynced syncs a file and returns the digest of its bytes.
+func hashSynced(path string) (d Digest, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return d, 0, err
+	}
+	h := sha256.New()
+	size, err = io.Copy(h, f)
+	err = atomicfile.CloseSynced(f, err)
+	h.Sum(d[:0])
+	return d, size, err
+}
+
+// readManifest reads what a commit says it holds.
+func readManifest(dir string) ([]manifest.Entry, error) {
+	b, err := os.ReadFile(filepath.Join(dir, stateManifest))
+	if err != nil {
+		return nil, err
+	}
+	return parseStateManifest(b)
+}
+
+func parseStateManifest(b []byte) ([]manifest.Entry, error) {
+	head, body, ok := bytes.Cut(b, []byte("\n"))
+	sum, magic := bytes.CutPrefix(head, []byte(stateMagic))
+	if got := sha256.Sum256(body); !ok || !magic || hex.EncodeToString(got[:]) != string(sum) {
+		return nil, errors.New("state: damaged manifest")
+	}
+	return manifest.Parse(body)
+}
+
+// checkCommit checks every byte of a commit but those of the files in known, and
+// that nothing else lies in it.
+func checkCommit(dir string, known []manifest.Entry) error {
+	entries, err := readManifest(dir)
+	if err != nil {
+		return err
+	}
+	listed := map[string]manifest.Entry{}
+	for _, e := range entries {
+		listed[e.Path] = e
+	}
+	err = manifest.Walk(filepath.Join(dir, stateFiles), func(rel string, mode byte) error {
+		e, ok := listed[rel]
+		if !ok || (e.Mode == 'd') != (mode == 'd') {
+			return fmt.Errorf("state: %s is not of the commit", rel)
+		}
+		delete(listed, rel)
+		if mode == 'd' || slices.Contains(known, e) {
+			return nil
+		}
+		return checkFile(filepath.Join(dir, stateFiles, filepath.FromSlash(rel)), e)
+	})
+	if err == nil && len(listed) > 0 {
+		err = fmt.Errorf("state: %d files are missing", len(listed))
+	}
+	return err
+}
+
+func checkFile(path string, e manifest.Entry) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := sha256.New()
+	size, err := io.Copy(h, f)
+	if err == nil && (size != e.Size || !bytes.Equal(h.Sum(nil), e.Digest[:])) {
+		err = fmt.Errorf("state: %s is damaged", e.Path)
+	}
+	return err
+}
+
+// commits lists the numbers of the commits there are, rising.
+func (st *State) commits() ([]int, error) {
+	entries, err := os.ReadDir(st.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var numbers []int
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil && len(e.Name()) == stateDigits && n > 0 {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, err
+}
+
+func (st *State) commit(n int) string {
+	return filepath.Join(st.dir, fmt.Sprintf("%0*d", stateDigits, n))
+}
+
+// sweep removes commits that a killed process did not complete.
+func (st *State) sweep() {
+	entries, _ := os.ReadDir(st.dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), atomicfile.TempPrefix) {
+			_ = os.RemoveAll(filepath.Join(st.dir, e.Name())) // in the way of nothing
+		}
+	}
+}

@@ -26,7 +26,12 @@ type Params struct {
 	Argv   []*document.Node          `yaml:"argv" references:"ports" help:"the program and its arguments; ${in.PORT} and ${out.PORT} are paths"`
 	Shell  string                    `yaml:"shell" references:"none" help:"a script for /bin/sh, instead of argv; values are in $PIPE_IN_PORT, $PIPE_OUT_PORT and $PIPE_PARAM_NAME"`
 	Values map[string]*document.Node `yaml:"params" help:"scalars that the program finds in $PIPE_PARAM_NAME"`
+
+	CanResume bool `yaml:"resumable" default:"false" key:"-" why:"it says what happens after an interruption, not what is made" help:"the program goes on from what it keeps in the folder $PIPE_STATE, which outlives it until its outputs are committed"`
 }
+
+// Resumable says whether the program can go on from what it kept.
+func (p *Params) Resumable() bool { return p.CanResume }
 
 var valueName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 
@@ -80,7 +85,16 @@ func run(ctx context.Context, env *stages.Env, p Params, in map[string]stages.In
 			argv = append(argv, expand(arg.Text, in, out))
 		}
 	}
-	return execute(ctx, env, argv, environment(env, p, in, out))
+	vars := environment(env, p, in, out)
+	if env.State == nil {
+		return execute(ctx, env, argv, vars)
+	}
+	dir, err := env.State.Folder()
+	if err != nil {
+		return err
+	}
+	env.State.Discard() // with the outputs there, nothing is left to be done
+	return execute(ctx, env, argv, append(vars, "PIPE_STATE="+dir))
 }
 
 var portReference = regexp.MustCompile(`\x00|\$\$\{|\$\{(in|out)\.([^}]*)\}`)

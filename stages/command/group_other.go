@@ -4,5 +4,5 @@ package command
 
 import "os/exec"
 
-func ownGroup(*exec.Cmd)      {}
+func ownGroup(cmd *exec.Cmd)  { cmd.Cancel = func() error { return cmd.Process.Kill() } }
 func endGroup(*exec.Cmd) bool { return false }

@@ -64,7 +64,10 @@ func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
 	// The kernel ends the program when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	err = cmd.Run()
+	stopped := false
+	if err = cmd.Start(); err == nil {
+		stopped, err = waitOrStop(cmd, env.Stop)
+	}
 	writer.Close()
 	if endGroup(cmd) && err == nil {
 		env.Log.Warn("the program left others running; they were ended")
@@ -76,12 +79,28 @@ func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case stopped:
+		return stages.ErrStopped
 	case errors.As(err, &exit):
 		return fmt.Errorf("%s: %s", argv[0], exit)
 	case errors.Is(err, exec.ErrNotFound):
 		return fmt.Errorf("%s: there is no such program on PATH", argv[0])
 	}
 	return err
+}
+
+// waitOrStop waits for a program, which is asked to end when stop is closed: it may
+// save its state first, and take the time that this takes.
+func waitOrStop(cmd *exec.Cmd, stop <-chan struct{}) (stopped bool, err error) {
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		return false, err
+	case <-stop:
+	}
+	_ = cmd.Cancel() // it may have ended by itself
+	return true, <-ended
 }
 
 // longestLine is where a line of output is cut: a progress bar without line ends

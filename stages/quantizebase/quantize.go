@@ -33,6 +33,9 @@ type Params struct {
 	DoubleQuant bool   `yaml:"double_quant" default:"true" help:"store the scales themselves in 8 bits"`
 }
 
+// Resumable says that quantising can be gone on with.
+func (*Params) Resumable() bool { return true }
+
 // Check finds what the types of the parameters do not show.
 func (p *Params) Check(report func(field, message, hint string)) {
 	if p.BlockSize < 64 || !nf4.ValidBlockSize(p.BlockSize) {
@@ -57,6 +60,10 @@ func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs)
 	}
 	defer files.Close()
 	q := quantizer{ctx: ctx, env: env, params: p, config: config, files: files, linears: map[string]bool{}}
+	if q.parts, err = openParts(env); err != nil {
+		return err
+	}
+	defer q.parts.close()
 	for _, name := range config.LinearNames() {
 		q.linears[name] = true
 	}
@@ -76,6 +83,9 @@ func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs)
 	if err := copyCompanions(in.Base.Path, out.Base); err != nil {
 		return err
 	}
+	if env.State != nil {
+		env.State.Discard() // nothing is left to be done
+	}
 	return writeOrigin(out.Base, in.Base, p)
 }
 
@@ -88,6 +98,7 @@ type quantizer struct {
 	files   *safetensors.Model
 	linears map[string]bool
 
+	parts         *parts    // what is quantised already, if the stage keeps a state
 	values        []float32 // reused from tensor to tensor
 	dtype         safetensors.DType
 	before, after int64
@@ -141,6 +152,9 @@ func (q *quantizer) write(path string) error {
 		if err := q.tensor(w, name); err != nil {
 			return err
 		}
+		if err := q.parts.saveIfDue(); err != nil {
+			return err
+		}
 		progress := stages.Progress{Done: float64(i + 1), Total: float64(len(all)), Unit: "tensors", RateUnit: "MB"}
 		if spent := q.env.Now().Sub(started); spent > 0 {
 			progress.Rate = float64(q.before) / 1e6 / spent.Seconds()
@@ -160,15 +174,14 @@ func (q *quantizer) tensor(w *safetensors.Writer, name string) error {
 	}
 	q.before += int64(len(raw))
 	parts := []safetensors.Tensor{{Name: name, DType: info.DType, Shape: info.Shape, Data: raw}}
-	values, err := q.floats(name, info)
-	if err != nil {
-		return err
-	}
 	if q.linears[name] && !nf4.IsQuantized(q.files, name) {
 		q.dtype = info.DType
-		if parts, err = nf4.Pack(name, info.Shape, info.DType, values, nf4.Options{BlockSize: q.params.BlockSize, Double: q.params.DoubleQuant, Workers: q.env.Workers}); err != nil {
-			return fmt.Errorf("%s: %w", q.files.Path(), err)
-		}
+		parts, err = q.quantized(name, info)
+	} else {
+		_, err = q.floats(name, info)
+	}
+	if err != nil {
+		return err
 	}
 	for _, part := range parts {
 		q.after += int64(len(part.Data))
@@ -177,6 +190,22 @@ func (q *quantizer) tensor(w *safetensors.Writer, name string) error {
 		}
 	}
 	return nil
+}
+
+// quantized returns the tensors of a linear: from an earlier attempt, or made now.
+func (q *quantizer) quantized(name string, info safetensors.Info) ([]safetensors.Tensor, error) {
+	if parts, err := q.parts.load(nf4.TensorNames(name, q.params.DoubleQuant)); parts != nil || err != nil {
+		return parts, err
+	}
+	values, err := q.floats(name, info)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := nf4.Pack(name, info.Shape, info.DType, values, nf4.Options{BlockSize: q.params.BlockSize, Double: q.params.DoubleQuant, Workers: q.env.Workers})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", q.files.Path(), err)
+	}
+	return parts, q.parts.add(parts)
 }
 
 // floats returns the values of a tensor, valid until the next call, or nil if they

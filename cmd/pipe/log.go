@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 
+	"pipe/cache"
+	"pipe/internal/manifest"
 	"pipe/pipeline/runner"
 )
 
@@ -21,7 +23,7 @@ func (c *logCommand) Run(a *app) error {
 	if err != nil {
 		return usageError{fmt.Errorf("no run in the store %s has a stage %q", store.Dir(), c.Stage)}
 	}
-	for _, e := range past.Events {
+	for _, e := range c.events(store, past) {
 		if e.Stage != c.Stage {
 			continue
 		}
@@ -35,4 +37,23 @@ func (c *logCommand) Run(a *app) error {
 		}
 	}
 	return nil
+}
+
+// events returns what the run has to say of the stage: of a result all that was said
+// until it was there, also before an interruption.
+func (c *logCommand) events(store *cache.Store, past *runner.Past) []runner.Event {
+	res, _ := past.Result(c.Stage)
+	key, err := manifest.ParseDigest(res.Key)
+	if err != nil || res.Outcome != runner.Ran && res.Outcome != runner.Cached {
+		return past.Events
+	}
+	record, err := store.ReadRecord(cache.Key(key))
+	if err != nil {
+		return past.Events
+	}
+	events := runner.RecordLog(store, record)
+	for i := range events {
+		events[i].Stage = c.Stage
+	}
+	return events
 }

@@ -537,19 +537,30 @@ func (l *stageLog) lines() []byte {
 // replay shows the log of a hit again. A log that cannot be read does not make the
 // hit a miss.
 func (l *stageLog) replay(r *cache.Record) {
+	for _, e := range RecordLog(l.runner.Store, r) {
+		e.Stage, e.Replayed = l.stage, true
+		l.runner.emit(e)
+	}
+}
+
+// RecordLog returns what a stage said until its result was there, in all attempts, as
+// log events; what of it can be read.
+func RecordLog(store *cache.Store, r *cache.Record) []Event {
 	if r.Log == nil {
-		return
+		return nil
 	}
-	b, err := l.runner.Store.ReadCompressed(*r.Log)
+	b, err := store.ReadCompressed(*r.Log)
 	if err != nil {
-		return
+		return nil
 	}
+	var events []Event
 	for line := range bytes.Lines(b) {
 		var e logEntry
 		if json.Unmarshal(line, &e) == nil {
-			l.runner.emit(Event{Type: "log", Stage: l.stage, Level: e.Level, Message: e.Message, Fields: e.Fields, Replayed: true})
+			events = append(events, Event{Type: "log", Level: e.Level, Message: e.Message, Fields: e.Fields})
 		}
 	}
+	return events
 }
 
 // IsInfrastructure says whether an error is the machine's fault and not the

@@ -17,13 +17,14 @@ const (
 	stateInfix         = ".quant_state."
 )
 
-// TensorNames returns the names of the tensors that a weight becomes.
+// TensorNames returns the names of the tensors that a weight becomes, in the order of
+// Pack.
 func TensorNames(name string, double bool) []string {
-	names := []string{name, name + suffixAbsmax, name + suffixMap, name + suffixState}
+	names := []string{name, name + suffixMap, name + suffixAbsmax}
 	if double {
 		names = append(names, name+suffixNestedAbsmax, name+suffixNestedMap)
 	}
-	return names
+	return append(names, name+suffixState)
 }
 
 // Options say how Pack quantises.

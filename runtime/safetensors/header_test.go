@@ -273,3 +273,20 @@ func FuzzHeader(f *testing.F) {
 		}
 	})
 }
+
+func TestAHeaderOfAnyLengthIsRead(t *testing.T) {
+	for length := 600; length < 1200; length += 8 {
+		path := filepath.Join(t.TempDir(), "m.safetensors")
+		header := `{"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`
+		file := binary.LittleEndian.AppendUint64(nil, uint64(length))
+		file = append(file, header+strings.Repeat(" ", length-len(header))...)
+		if err := os.WriteFile(path, file, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		f, err := Open(path)
+		if err != nil {
+			t.Fatalf("header of %d bytes: %v", length, err)
+		}
+		f.Close()
+	}
+}

@@ -104,9 +104,10 @@ func (p *parts) add(made []safetensors.Tensor) error {
 	return nil
 }
 
-// saveIfDue saves when the time has come, and ends the stage when it is asked to end.
+// saveIfDue saves when the time has come, and ends the stage when it is asked to end
+// and something was done: an attempt that is stopped at once still gets further.
 func (p *parts) saveIfDue() error {
-	if p.env.State == nil {
+	if p.env.State == nil || len(p.pending) == 0 {
 		return nil
 	}
 	stopped := false
@@ -128,9 +129,6 @@ func (p *parts) saveIfDue() error {
 
 func (p *parts) save() error {
 	p.saved = p.env.Now()
-	if len(p.pending) == 0 {
-		return nil
-	}
 	name := fmt.Sprintf("part-%06d.safetensors", len(p.names)+1)
 	err := p.env.State.Commit(p.names, func(dir string) error {
 		return safetensors.WriteFile(filepath.Join(dir, name), p.pending, nil)

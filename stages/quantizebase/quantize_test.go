@@ -26,6 +26,10 @@ func TestKind(t *testing.T) {
 	stagetest.Run(t, Kind, stagetest.Case{Inputs: map[string]string{"base": dir}})
 }
 
+func TestResume(t *testing.T) {
+	stagetest.Resume(t, Kind, stagetest.Case{Inputs: map[string]string{"base": mistraltest.Write(t, sizes, nil)}})
+}
+
 // TestGoldenQuantizedFolders compares what the stage makes of the golden models with
 // what transformers and bitsandbytes saved.
 func TestGoldenQuantizedFolders(t *testing.T) {

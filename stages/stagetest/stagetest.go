@@ -53,7 +53,11 @@ func Run(t *testing.T, kind *stages.Kind, c Case) {
 type Setting struct {
 	Workers, Processors int
 	Clock               time.Time
-	Deep                bool // deeper paths
+	Deep                bool   // deeper paths
+	Tier                string // of the CPU; "" is the portable one
+
+	Store             string // of the state of a resumable kind; "" is none
+	StopAt, AbandonAt int    // the call of Progress at which it is asked to stop, or cancelled; 0 is never
 }
 
 // Result is what a run left.
@@ -62,6 +66,7 @@ type Result struct {
 	Text     string // port and digest, a line each; "withheld" if so
 	Withheld string
 	Log      string
+	Notes    string // "tier=go", a line each
 }
 
 // Execute runs a kind once.
@@ -98,8 +103,26 @@ func Try(t *testing.T, kind *stages.Kind, c Case, s Setting) (Result, error) {
 	for _, port := range portsOf(kind, c) {
 		outputs[port] = filepath.Join(e.env.Out, port)
 	}
-	err := kind.Run(context.Background(), e.env, params, inputs, outputs)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	i := &interruption{stopAt: s.StopAt, abandonAt: s.AbandonAt, stop: make(chan struct{}), cancel: cancel}
+	e.env.Progress, e.env.Stop = i.progress, i.stop
+	if s.Store == "" {
+		err := kind.Run(ctx, e.env, params, inputs, outputs)
+		return e.result(t, portsOf(kind, c)), err
+	}
+	state := openState(t, s.Store)
+	e.env.State = state
+	err := kind.Run(ctx, e.env, params, inputs, outputs)
+	state.close(err == nil)
 	return e.result(t, portsOf(kind, c)), err
+}
+
+func tierOf(s Setting) string {
+	if s.Tier == "" {
+		return "go"
+	}
+	return s.Tier
 }
 
 func portsOf(kind *stages.Kind, c Case) []string {
@@ -139,13 +162,14 @@ type env struct {
 	clock    time.Time
 	log      bytes.Buffer
 	withheld string
+	notes    string
 }
 
 func newEnv(t *testing.T, dir string, s Setting) *env {
 	e := &env{clock: s.Clock}
-	e.env = &stages.Env{Out: filepath.Join(dir, "out"), Scratch: filepath.Join(dir, "scratch"), Device: stages.Device{Tier: "go"}, Workers: max(s.Workers, 1),
+	e.env = &stages.Env{Out: filepath.Join(dir, "out"), Scratch: filepath.Join(dir, "scratch"), Device: stages.Device{Tier: tierOf(s)}, Workers: max(s.Workers, 1),
 		Log: e, Progress: func(stages.Progress) {}, Attach: func(string) (io.WriteCloser, error) { return discard{}, nil },
-		Withhold: func(reason string) { e.withheld = reason }, Note: func(string, string) {}, Now: e.now}
+		Withhold: func(reason string) { e.withheld = reason }, Note: func(name, value string) { e.notes += name + "=" + value + "\n" }, Now: e.now}
 	for _, sub := range []string{e.env.Out, e.env.Scratch} {
 		if err := os.MkdirAll(sub, 0o777); err != nil {
 			t.Fatal(err)
@@ -173,7 +197,7 @@ func (e *env) line(message string, fields []any) {
 
 func (e *env) result(t *testing.T, ports []string) Result {
 	t.Helper()
-	r := Result{Dir: e.env.Out, Withheld: e.withheld, Log: e.log.String()}
+	r := Result{Dir: e.env.Out, Withheld: e.withheld, Log: e.log.String(), Notes: e.notes}
 	var b strings.Builder
 	for _, port := range ports {
 		path := filepath.Join(e.env.Out, port)

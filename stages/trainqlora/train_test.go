@@ -2,20 +2,24 @@ package trainqlora
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"pipe/internal/document"
 	"pipe/runtime/chat"
+	"pipe/runtime/cpu"
 	"pipe/runtime/lora"
 	"pipe/runtime/mistral/mistraltest"
 	"pipe/runtime/nf4"
 	"pipe/runtime/ops"
 	"pipe/runtime/safetensors"
 	"pipe/runtime/tokens"
+	"pipe/stages"
 	"pipe/stages/stagetest"
 )
 
@@ -50,6 +54,60 @@ const short = "{rank: 4, learning_rate: 1e-2, schedule: linear, warmup_steps: 2,
 
 func TestKind(t *testing.T) {
 	stagetest.Run(t, Kind, stagetest.Case{With: short + "}", Inputs: inputs(t)})
+}
+
+func TestResume(t *testing.T) {
+	stagetest.Resume(t, Kind, stagetest.Case{With: short + ", save_total_limit: 2}", Inputs: inputs(t)})
+}
+
+func TestALargerMaxStepsGoesOn(t *testing.T) {
+	in, store := inputs(t), filepath.Join(t.TempDir(), "store")
+	run := func(with string) stagetest.Result {
+		return stagetest.Execute(t, Kind, stagetest.Case{With: short + with, Inputs: in}, stagetest.Setting{Store: store})
+	}
+	run(", max_steps: 3}")
+	more := run(", max_steps: 7}")
+	if !strings.Contains(more.Log, "going on with the training that was interrupted step 3") {
+		t.Errorf("log: %s", more.Log)
+	}
+	all := run("}")
+	if !strings.Contains(all.Log, "interrupted step 7") {
+		t.Errorf("log: %s", all.Log)
+	}
+	for _, c := range []struct {
+		got  stagetest.Result
+		with string
+	}{{more, ", max_steps: 7}"}, {all, "}"}} {
+		want := stagetest.Execute(t, Kind, stagetest.Case{With: short + c.with, Inputs: in}, stagetest.Setting{})
+		if c.got.Text != want.Text {
+			t.Errorf("%s: other bytes than a run in one piece", c.with)
+		}
+	}
+	if again := run("}"); strings.Contains(again.Log, "going on") {
+		t.Error("the state outlived the end of the training")
+	}
+}
+
+func TestAStateOfAnotherTierIsNotGoneOnFrom(t *testing.T) {
+	if !slices.Contains(cpu.Tiers(), "avx2") {
+		t.Skip("this machine has the portable tier only")
+	}
+	in, store := inputs(t), filepath.Join(t.TempDir(), "store")
+	stop := stagetest.Setting{Store: store, StopAt: 5}
+	if _, err := stagetest.Try(t, Kind, stagetest.Case{With: short + "}", Inputs: in}, stop); !errors.Is(err, stages.ErrStopped) {
+		t.Fatal(err)
+	}
+	r := stagetest.Execute(t, Kind, stagetest.Case{With: short + ", max_steps: 6, allow_tier_change: true}", Inputs: in}, stagetest.Setting{Store: store, Tier: "avx2"})
+	if !strings.Contains(r.Log, "state of another CPU tier") || !strings.Contains(r.Notes, "tier=go+avx2") {
+		t.Errorf("allowed: notes %s, log: %s", r.Notes, r.Log)
+	}
+	if _, err := stagetest.Try(t, Kind, stagetest.Case{With: short + "}", Inputs: in}, stagetest.Setting{Store: store, StopAt: 1, Tier: "go"}); !errors.Is(err, stages.ErrStopped) {
+		t.Fatal(err)
+	}
+	r = stagetest.Execute(t, Kind, stagetest.Case{With: short + "}", Inputs: in}, stagetest.Setting{Store: store, Tier: "avx2"})
+	if !strings.Contains(r.Log, "training starts again: its saved state is of another CPU tier") {
+		t.Errorf("log: %s", r.Log)
+	}
 }
 
 func TestCheckpointsAreAdaptersThatKnowTheirBase(t *testing.T) {

@@ -41,6 +41,13 @@ type Env struct {
 	// Note records how a result came about that is not a function of its inputs:
 	// "stopped_by" and "tier" are known.
 	Note func(name, value string)
+	// Vars are the environment variables that the stage declares for the programs
+	// that it starts. Some are secret: a kind writes no value of them anywhere.
+	Vars map[string]string
+	// Mask returns a writer that hands on to w what a program says, without the
+	// secrets of the run; Close writes what it held back and leaves w open. nil if
+	// there are no secrets.
+	Mask func(w io.Writer) io.WriteCloser
 	// Now is the clock. Differences of its values are monotonic.
 	Now func() time.Time
 }

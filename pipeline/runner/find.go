@@ -10,7 +10,7 @@ import (
 // FindResult returns the record of a kind run with parameters and inputs, if the
 // store knows it, whichever pipeline it was made in.
 func FindResult(store *cache.Store, kind *stages.Kind, params stages.Params, inputs map[string]cache.InputContent) (*cache.Record, error) {
-	key, _ := keyOf(kind, params, kind.Outputs, inputs)
+	key, _ := cache.MakeKey(describe(kind, params, kind.Outputs, inputs), inputs)
 	record, why := store.Lookup(key)
 	if record == nil {
 		return nil, fmt.Errorf("the store has no result of %s for these inputs %s", kind.Name, why)

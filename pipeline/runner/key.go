@@ -79,15 +79,19 @@ func (r *Runner) pin(ctx context.Context, in pipeline.Input) (source.Pin, error)
 }
 
 // makeKey returns the key of a step and its pre-image.
-func makeKey(s *pipeline.Step, inputs []boundInput) (cache.Key, []byte) {
+func makeKey(s *pipeline.Step, inputs []boundInput, env environment) (cache.Key, []byte) {
 	contents := make(map[string]cache.InputContent, len(inputs))
 	for _, in := range inputs {
 		contents[in.input.Port.Name] = in.content
 	}
-	return keyOf(s.Kind, s.Params, s.Outputs, contents)
+	d := describe(s.Kind, s.Params, s.Outputs, contents)
+	env.addTo(&d)
+	return cache.MakeKey(d, contents)
 }
 
-func keyOf(kind *stages.Kind, params stages.Params, outputs []stages.OutputPort, contents map[string]cache.InputContent) (cache.Key, []byte) {
+// describe returns what an action's key is made of but the content of its inputs and
+// what the stage declares of the world outside.
+func describe(kind *stages.Kind, params stages.Params, outputs []stages.OutputPort, contents map[string]cache.InputContent) cache.Description {
 	d := cache.Description{Kind: kind.Name, Version: kind.Version, Params: params.Key(), Inputs: slices.Sorted(maps.Keys(contents))}
 	for _, o := range outputs {
 		form := o.Type()
@@ -96,5 +100,5 @@ func keyOf(kind *stages.Kind, params stages.Params, outputs []stages.OutputPort,
 		}
 		d.Outputs = append(d.Outputs, [2]string{o.Name, form})
 	}
-	return cache.MakeKey(d, contents)
+	return d
 }

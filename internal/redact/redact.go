@@ -41,25 +41,30 @@ func Check(secret string) error {
 // Mask hides secrets. A nil Mask hides nothing. It may be used from several
 // goroutines.
 type Mask struct {
-	starts [256][]form // the forms that may begin with a byte
+	starts map[prefix][]form // the forms that may begin with these bytes
+	first  [256]bool         // bytes that any form may begin with
+	begun  map[string]bool   // what is shorter than a prefix and may become one
 }
+
+// prefix is how a form begins. No text of a form is shorter: MinLength.
+type prefix [3]byte
 
 // form is one way in which a secret may be written.
 type form [][]string
 
 // New returns the mask of secrets, nil if there are none. Values that Check refuses
-// are hidden where they stand as a whole.
+// are not hidden.
 func New(secrets []string) *Mask {
 	var m *Mask
 	seen := map[string]bool{}
 	for _, secret := range secrets {
 		for _, needle := range needles(secret) {
-			if needle == "" || seen[needle] {
+			if utf8.RuneCountInString(needle) < MinLength || seen[needle] {
 				continue
 			}
 			seen[needle] = true
 			if m == nil {
-				m = &Mask{}
+				m = &Mask{starts: map[prefix][]form{}, begun: map[string]bool{}}
 			}
 			for _, f := range forms(needle) {
 				m.add(f)
@@ -92,12 +97,30 @@ func needles(secret string) []string {
 }
 
 func (m *Mask) add(f form) {
-	var first [256]bool
-	for _, text := range f[0] {
-		if !first[text[0]] {
-			first[text[0]] = true
-			m.starts[text[0]] = append(m.starts[text[0]], f)
+	seen := map[prefix]bool{}
+	f.begin("", func(start string) {
+		p := prefix([]byte(start[:len(prefix{})]))
+		if seen[p] {
+			return
 		}
+		seen[p] = true
+		m.first[p[0]] = true
+		m.starts[p] = append(m.starts[p], f)
+		for n := 1; n < len(p); n++ {
+			m.begun[start[:n]] = true
+		}
+	})
+}
+
+// begin calls visit with a beginning of every text of the form, after what stands
+// before it.
+func (f form) begin(before string, visit func(start string)) {
+	if len(before) >= len(prefix{}) {
+		visit(before)
+		return
+	}
+	for _, text := range f[0] {
+		f[1:].begin(before+text, visit)
 	}
 }
 
@@ -113,24 +136,31 @@ func (m *Mask) Text(s string) string {
 // hide appends b to out, with secrets hidden, and returns what it holds back: the end
 // of b, if it could be the beginning of a secret. With final nothing is held back.
 func (m *Mask) hide(out, b []byte, final bool) (masked, rest []byte) {
+	plain := 0 // where what is passed on as it is begins
 	for at := 0; at < len(b); {
 		longest, open := 0, false
-		for _, f := range m.starts[b[at]] {
-			end, more := f.match(b[at:])
-			longest, open = max(longest, end), open || more
+		switch left := b[at:]; {
+		case !m.first[left[0]]:
+		case len(left) < len(prefix{}):
+			open = m.begun[string(left)]
+		default:
+			for _, f := range m.starts[prefix(left[:len(prefix{})])] {
+				end, more := f.match(left)
+				longest, open = max(longest, end), open || more
+			}
 		}
 		switch {
 		case open && !final:
-			return out, b[at:]
+			return append(out, b[plain:at]...), b[at:]
 		case longest > 0:
-			out = append(out, Hidden...)
+			out = append(append(out, b[plain:at]...), Hidden...)
 			at += longest
+			plain = at
 		default:
-			out = append(out, b[at])
 			at++
 		}
 	}
-	return out, nil
+	return append(out, b[plain:]...), nil
 }
 
 // match follows the form from the beginning of b. end is where its longest match

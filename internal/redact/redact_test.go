@@ -162,7 +162,7 @@ func FuzzWriter(f *testing.F) {
 		}
 		m := New([]string{secret})
 		want := m.Text(string(text))
-		if strings.TrimSpace(secret) != "" && !strings.Contains(Hidden, secret) && !strings.ContainsAny(secret, "*") && strings.Contains(want, secret) {
+		if Check(secret) == nil && !strings.Contains(secret, "*") && strings.Contains(want, secret) {
 			t.Fatalf("%q holds %q", want, secret)
 		}
 		var b bytes.Buffer

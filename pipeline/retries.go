@@ -20,8 +20,10 @@ type retriesNode struct {
 // retries reads retries: and timeout:. retries: N is short for retries: { max: N }.
 func (r *resolver) retries(s *Step, node *stageNode) {
 	if node.Timeout != nil {
-		if s.Timeout = *node.Timeout; s.Timeout == 0 {
-			r.problems.Add(s.at.Find("timeout").Problem("stage %q: timeout: must be above 0", s.Name).WithHint("without the key there is none"))
+		s.Timeout = *node.Timeout
+		at := s.at.Find("timeout")
+		if length, err := time.ParseDuration(at.Text); err == nil && length == 0 {
+			r.problems.Add(at.Problem("stage %q: timeout: must be above 0", s.Name).WithHint("without the key there is none"))
 		}
 	}
 	n := node.Retries

@@ -95,7 +95,7 @@ func (r *Runner) Preflight() error {
 	}
 	problems = append(problems, r.checkEnvironments(steps)...)
 	problems = append(problems, checkResources(r.Machine, steps)...)
-	return problems.Err()
+	return r.maskProblems(problems, steps).Err()
 }
 
 // checkSource looks at what is connected to a port and lies in the workspace.

@@ -12,6 +12,9 @@ import (
 	"slices"
 
 	"pipe/internal/manifest"
+	"pipe/internal/problem"
+	"pipe/internal/redact"
+	"pipe/pipeline"
 )
 
 // Every text that leaves the runner, to the screen, the history, a log or a record,
@@ -61,6 +64,20 @@ func (r *Runner) maskFields(fields []Field) []Field {
 		}
 	}
 	return masked
+}
+
+// maskProblems hides the steps' secrets in problems: a line of the file that is shown
+// may hold one.
+func (r *Runner) maskProblems(problems problem.List, steps []*pipeline.Step) problem.List {
+	if len(problems) == 0 {
+		return problems
+	}
+	mask := redact.New(r.secrets(steps))
+	for i := range problems {
+		p := &problems[i]
+		p.Message, p.Hint, p.Source = mask.Text(p.Message), mask.Text(p.Hint), mask.Text(p.Source)
+	}
+	return problems
 }
 
 // maskWriter is Env.Mask.

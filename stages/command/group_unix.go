@@ -68,7 +68,7 @@ func (g *group) tell(line string) {
 }
 
 // pollPause is how often a group that was asked to end is looked at.
-const pollPause = 10 * time.Millisecond
+const pollPause = 20 * time.Millisecond
 
 // end ends what the program, which has ended, left running, and says whether there
 // was anything. After a cancelled ctx the others of the group have what is left of
@@ -76,10 +76,11 @@ const pollPause = 10 * time.Millisecond
 func (g *group) end(ctx context.Context) bool {
 	left := false
 	if p := g.program.Process; p != nil {
-		for ctx.Err() != nil && time.Since(g.asked) < grace && syscall.Kill(-p.Pid, 0) == nil {
+		for ctx.Err() != nil && time.Since(g.asked) < grace && alive(p.Pid) {
 			time.Sleep(pollPause)
 		}
-		left = syscall.Kill(-p.Pid, syscall.SIGKILL) == nil
+		left = alive(p.Pid)
+		_ = syscall.Kill(-p.Pid, syscall.SIGKILL) // fails if nobody is left
 		g.tell("ended")
 	}
 	if g.watchdog != nil {

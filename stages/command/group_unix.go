@@ -68,7 +68,7 @@ func (g *group) tell(line string) {
 }
 
 // pollPause is how often a group that was asked to end is looked at.
-const pollPause = 20 * time.Millisecond
+const pollPause = 50 * time.Millisecond
 
 // end ends what the program, which has ended, left running, and says whether there
 // was anything. After a cancelled ctx the others of the group have what is left of

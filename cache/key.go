@@ -22,6 +22,11 @@ type Description struct {
 	Params        map[string]Value
 	Inputs        []string    // connected ports, sorted
 	Outputs       [][2]string // port name, "file" or "folder"
+
+	// What is declared of the world outside. An empty one is no part of the encoding.
+	Env     map[string]Value // variable to value, nil if it is not set
+	Tools   map[string]Value // program to the Digest of its file
+	Secrets []string         // variables, sorted; never their values
 }
 
 func (d Description) value() Value {
@@ -33,7 +38,21 @@ func (d Description) value() Value {
 	for i, o := range d.Outputs {
 		outputs[i] = []Value{o[0], o[1]}
 	}
-	return map[string]Value{"kind": d.Kind, "version": d.Version, "params": d.Params, "inputs": inputs, "outputs": outputs}
+	v := map[string]Value{"kind": d.Kind, "version": d.Version, "params": d.Params, "inputs": inputs, "outputs": outputs}
+	if len(d.Env) > 0 {
+		v["env"] = d.Env
+	}
+	if len(d.Tools) > 0 {
+		v["tools"] = d.Tools
+	}
+	if len(d.Secrets) > 0 {
+		secrets := make([]Value, len(d.Secrets))
+		for i, name := range d.Secrets {
+			secrets[i] = name
+		}
+		v["secrets"] = secrets
+	}
+	return v
 }
 
 func (d Description) family() [sha256.Size]byte {

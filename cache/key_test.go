@@ -49,6 +49,60 @@ func TestKeyIsPinned(t *testing.T) {
 	}
 }
 
+// worldKey is exampleAction with something of the world outside.
+func worldKey() (Key, []byte) {
+	d, inputs := exampleAction()
+	d.Env = map[string]Value{"FLAVOUR": "mint", "UNSET": nil}
+	d.Tools = map[string]Value{"python3": manifest.Sum([]byte("python"))}
+	d.Secrets = []string{"HF_TOKEN"}
+	return MakeKey(d, inputs)
+}
+
+func TestWorldOutsideIsKeyedOnlyWhereDeclared(t *testing.T) {
+	d, inputs := exampleAction()
+	plain, _ := MakeKey(d, inputs)
+	d.Env, d.Tools, d.Secrets = map[string]Value{}, map[string]Value{}, []string{}
+	if empty, _ := MakeKey(d, inputs); empty != plain {
+		t.Error("an empty declaration moves the key")
+	}
+	keys := map[Key]string{plain: "nothing"}
+	for name, change := range map[string]func(){
+		"env":           func() { d.Env = map[string]Value{"A": "x"} },
+		"another value": func() { d.Env = map[string]Value{"A": "y"} },
+		"empty value":   func() { d.Env = map[string]Value{"A": ""} },
+		"unset":         func() { d.Env = map[string]Value{"A": nil} },
+		"another name":  func() { d.Env = map[string]Value{"B": "x"} },
+		"tool":          func() { d.Tools = map[string]Value{"A": manifest.Sum([]byte("x"))} },
+		"another tool":  func() { d.Tools = map[string]Value{"A": manifest.Sum([]byte("y"))} },
+		"secret":        func() { d.Secrets = []string{"A"} },
+	} {
+		d.Env, d.Tools, d.Secrets = nil, nil, nil
+		change()
+		key, pre := MakeKey(d, inputs)
+		if other, ok := keys[key]; ok {
+			t.Errorf("%s and %s have one key", name, other)
+		}
+		keys[key] = name
+		if _, err := ParseValue(pre); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestWorldKeyIsPinned(t *testing.T) {
+	key, pre := worldKey()
+	got := fmt.Sprintf("key %s\npreimage %x\n", key, pre)
+	if *update {
+		if err := os.WriteFile("testdata/key-world.golden", []byte(got), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/key-world.golden")
+	if err != nil || got != string(want) {
+		t.Errorf("the encoding of env, tools and secrets has moved (%v)\ngot\n%s\nwant\n%s", err, got, want)
+	}
+}
+
 func TestKeyDependsOnEveryPart(t *testing.T) {
 	base, _ := MakeKey(exampleAction())
 	for name, change := range map[string]func(*Description, map[string]InputContent){

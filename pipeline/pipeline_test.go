@@ -154,7 +154,7 @@ func TestProblemsHavePlaces(t *testing.T) {
 		"pipeline: 3\nstages:\n  a: { uses: work, in: { data: x } }\n":                                                "1:11: pipeline: must be a name",
 		"pipeline: p\nstages:\n  a: { uses: work, in: { data: x }, publish: { extra: o, data: o } }\n":                "publish: dir/o is also where a.extra goes",
 		"pipeline: p\nstages:\n  a: { uses: work, in: { data: x }, publish: { data: { to: o, unless_worse: x } } }\n": "unknown publish.data: key \"unless_worse\"",
-		"pipeline: p\nstages:\n  a: { uses: work, in: { data: x }, retries: 3 }\n":                                    "unknown key \"retries\"",
+		"pipeline: p\nstages:\n  a: { uses: work, in: { data: x }, repeat: 3 }\n":                                     "unknown key \"repeat\"",
 		"pipeline: p\nstages:\n  a: { uses: free, in: { data: x } }\n":                                                "key \"out\" is missing",
 		"pipeline: p\nstages:\n  a: { uses: free, out: [../x] }\n":                                                    "a name is made of lower-case letters",
 	} {

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"time"
+
 	"pipe/internal/document"
 	"pipe/stages"
 )
@@ -25,6 +27,14 @@ type Step struct {
 	Outputs   []stages.OutputPort
 	Publish   []Publication
 	Resources Resources
+
+	// What the stage's programs see of the world outside.
+	Env     []Variable
+	Secrets []Variable
+	Tools   []Tool
+
+	Timeout time.Duration // of an attempt; 0 is none
+	Retries Retries
 
 	at *document.Node
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"pipe/internal/document"
 	"pipe/internal/problem"
@@ -105,6 +106,11 @@ type stageNode struct {
 	With      *document.Node `yaml:"with" help:"parameters"`
 	Publish   *document.Node `yaml:"publish" help:"outputs to put at a path"`
 	Resources resourcesNode  `yaml:"resources" help:"what the stage takes of the machine"`
+	Env       *document.Node `yaml:"env" help:"environment variables that the program sees"`
+	Secrets   *document.Node `yaml:"secrets" help:"environment variables that the program sees and nobody else"`
+	Tools     *document.Node `yaml:"tools" help:"programs on PATH that the stage uses"`
+	Timeout   *time.Duration `yaml:"timeout" help:"how long an attempt may take"`
+	Retries   *document.Node `yaml:"retries" help:"how often a stage that fails is tried again"`
 }
 
 type resourcesNode struct {
@@ -170,6 +176,8 @@ func (r *resolver) declare(e document.Entry) *Step {
 	if s.Resources.Memory, err = parseSize(node.Resources.Memory); err != nil {
 		r.problems.Add(e.Value.Find("resources.memory").Problem("stage %q: resources.memory: %v", e.Key, err).WithHint("write it with a unit: 512MiB, 4GiB"))
 	}
+	r.environment(s, node)
+	r.retries(s, node)
 	return s
 }
 

@@ -2,6 +2,7 @@ package stages
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"strconv"
 
@@ -83,7 +84,9 @@ func (k *Kind) stageSchema() schema {
 		"resources": schema{"type": "object", "additionalProperties": false, "description": "What the stage takes of the machine while it runs.", "properties": schema{
 			"cpu": schema{"type": "integer", "minimum": 1, "default": 1}, "gpu": schema{"type": "integer", "minimum": 0, "default": 0}, "memory": schema{"type": "string"}}},
 	}
+	maps.Copy(properties, attemptSchema())
 	if k.Open {
+		maps.Copy(properties, environmentSchema())
 		properties["out"] = schema{"type": "array", "items": schema{"type": "string"}, "description": "Names of the outputs."}
 	}
 	return schema{"type": []string{"object", "null"}, "description": k.Summary, "properties": properties, "additionalProperties": false}
@@ -162,7 +165,7 @@ func fieldSchema(f document.Field) schema {
 func typeSchema(t reflect.Type) schema {
 	switch name := document.TypeName(t); {
 	case name == "duration":
-		return schema{"type": "string", "pattern": `^([0-9.]+(h|m|s|ms|us|ns))+$`}
+		return schema{"type": "string", "pattern": durationPattern}
 	case name == "any":
 		return schema{}
 	}

@@ -47,6 +47,13 @@ type Env struct {
 	// state and returns ErrStopped. A done context asks it to end at once. For other
 	// kinds it is nil.
 	Stop <-chan struct{}
+	// Vars are the environment variables that the stage declares for the programs
+	// that it starts. Some are secret: a kind writes no value of them anywhere.
+	Vars map[string]string
+	// Mask returns a writer that hands on to w what a program says, without the
+	// secrets of the run; Close writes what it held back and leaves w open. nil if
+	// there are no secrets.
+	Mask func(w io.Writer) io.WriteCloser
 	// Now is the clock. Differences of its values are monotonic.
 	Now func() time.Time
 }

@@ -113,6 +113,8 @@ func (d *display) Event(e runner.Event) {
 			d.stage(e.Stage, "cached; it said when it ran:")
 		}
 		d.stage(e.Stage, "%s%s", mark, logText(e))
+	case "retry":
+		d.retry(e)
 	case "stage_end":
 		delete(d.running, e.Stage)
 		d.end(e)
@@ -181,6 +183,11 @@ func (d *display) end(e runner.Event) {
 	if e.Withheld != "" {
 		d.stage(e.Stage, "not to be published: %s", e.Withheld)
 	}
+}
+
+func (d *display) retry(e runner.Event) {
+	first, _, _ := strings.Cut(e.Why, "\n")
+	d.stage(e.Stage, "failed: %s; attempt %d of %d begins in %s", first, e.Attempt, e.Attempts, seconds(e.Seconds))
 }
 
 func (d *display) published(e runner.Event) {

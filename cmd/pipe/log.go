@@ -24,9 +24,6 @@ func (c *logCommand) Run(a *app) error {
 		return usageError{fmt.Errorf("no run in the store %s has a stage %q", store.Dir(), c.Stage)}
 	}
 	for _, e := range c.events(store, past) {
-		if e.Stage != c.Stage {
-			continue
-		}
 		switch {
 		case e.Type == "log" && e.Level == "warn":
 			fmt.Fprintln(a.stdout, printable("warning: "+logText(e)))
@@ -39,21 +36,27 @@ func (c *logCommand) Run(a *app) error {
 	return nil
 }
 
-// events returns what the run has to say of the stage: of a result all that was said
-// until it was there, also before an interruption.
+// events returns what there is to say of the stage: what it said in the run, or, if
+// that is more, all that was said until its result was there, in runs before that were
+// interrupted.
 func (c *logCommand) events(store *cache.Store, past *runner.Past) []runner.Event {
+	var said []runner.Event
+	for _, e := range past.Events {
+		if e.Stage == c.Stage && (e.Type == "log" || e.Type == "stage_end") {
+			said = append(said, e)
+		}
+	}
 	res, _ := past.Result(c.Stage)
 	key, err := manifest.ParseDigest(res.Key)
-	if err != nil || res.Outcome != runner.Ran && res.Outcome != runner.Cached {
-		return past.Events
+	if err != nil || res.Outcome != runner.Ran {
+		return said
 	}
 	record, err := store.ReadRecord(cache.Key(key))
 	if err != nil {
-		return past.Events
+		return said
 	}
-	events := runner.RecordLog(store, record)
-	for i := range events {
-		events[i].Stage = c.Stage
+	if kept := runner.RecordLog(store, record); len(kept) > len(said) {
+		return kept
 	}
-	return events
+	return said
 }

@@ -16,7 +16,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the expectations in the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pipe": main})
+	testscript.Main(m, map[string]func(){"pipe": main, "tell": tell, "blab": blab})
 }
 
 // TestScripts runs the stories in testdata/script, each a text archive, against the

@@ -161,7 +161,18 @@ func (b *builder) node(n ast.Node) *Node {
 	default:
 		b.problems.Add(*b.src.atToken(n.GetToken(), "%s is not read here", describeAST(n)))
 	}
+	if strings.Contains(node.Text, "\x00") {
+		b.nul(node.Pos)
+	}
 	return node
+}
+
+// nul reports a NUL character, written as an escape: no argument, environment
+// variable or path can hold one.
+func (b *builder) nul(pos Position) {
+	p := b.src.at(pos.Line, pos.Col, "the string holds a NUL character")
+	p.Hint = "programs cannot be handed one; pass bytes in a file"
+	b.problems.Add(*p)
 }
 
 func (b *builder) entries(node *Node, values []*ast.MappingValueNode) {
@@ -180,6 +191,9 @@ func (b *builder) entries(node *Node, values []*ast.MappingValueNode) {
 			b.problems.Add(*b.src.at(pos.Line, pos.Col, "key %q stands twice in one map, first in line %d", name, first.Line))
 		}
 		seen[name] = pos
+		if strings.Contains(name, "\x00") {
+			b.nul(pos)
+		}
 		value := &Node{src: b.src, Kind: Null, Pos: pos}
 		if v.Value != nil {
 			value = b.node(v.Value)

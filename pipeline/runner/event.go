@@ -23,12 +23,16 @@ type Event struct {
 	Targets  []string `json:"targets,omitempty"`
 	Stages   []string `json:"stages,omitempty"` // of the run, in order
 
-	// stage_start, progress, log, stage_end, publish, forecast
+	// stage_start, progress, log, retry, stage_end, publish, forecast
 	Stage   string  `json:"stage,omitempty"`
 	Key     string  `json:"key,omitempty"`
 	Why     string  `json:"why,omitempty"`
 	Outcome Outcome `json:"outcome,omitempty"`
 	Seconds float64 `json:"seconds,omitempty"`
+
+	// retry, stage_end
+	Attempt  int `json:"attempt,omitempty"`  // which one begins, or was the last
+	Attempts int `json:"attempts,omitempty"` // how many there are at most
 
 	// progress
 	Done        float64 `json:"done,omitempty"`

@@ -78,6 +78,7 @@ func diffPreimages(before, now cache.Value, s *pipeline.Step, inputs []boundInpu
 			reasons = append(reasons, fmt.Sprintf("input %s is gone", port))
 		}
 	}
+	reasons = append(reasons, diffEnvironments(old, new)...)
 	if !reflect.DeepEqual(old["outputs"], new["outputs"]) {
 		reasons = append(reasons, "the outputs have other names")
 	}

@@ -77,7 +77,12 @@ func (r *Runner) forecast(ctx context.Context, s *pipeline.Step, records map[*pi
 		f.Prospect, f.Why = WouldNot, err.Error()
 		return f
 	}
-	key, preimage := makeKey(s, inputs)
+	env, err := r.environment(ctx, s)
+	if err != nil {
+		f.Prospect, f.Why = WouldNot, err.Error()
+		return f
+	}
+	key, preimage := makeKey(s, inputs, env)
 	f.Key = key.String()
 	record, why := r.Store.Lookup(key)
 	switch {

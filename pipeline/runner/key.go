@@ -79,9 +79,11 @@ func (r *Runner) pin(ctx context.Context, in pipeline.Input) (source.Pin, error)
 }
 
 // makeKey returns the key of a step and its pre-image.
-func makeKey(s *pipeline.Step, inputs []boundInput) (cache.Key, []byte) {
+func makeKey(s *pipeline.Step, inputs []boundInput, env environment) (cache.Key, []byte) {
 	contents := contentsOf(inputs)
-	return cache.MakeKey(describe(s.Kind, s.Params, s.Outputs, contents), contents)
+	d := describe(s.Kind, s.Params, s.Outputs, contents)
+	env.addTo(&d)
+	return cache.MakeKey(d, contents)
 }
 
 // contentsOf returns inputs by port.
@@ -93,7 +95,8 @@ func contentsOf(inputs []boundInput) map[string]cache.InputContent {
 	return contents
 }
 
-// describe returns all of an action's key but the content of its inputs.
+// describe returns what an action's key is made of but the content of its inputs and
+// what the stage declares of the world outside.
 func describe(kind *stages.Kind, params stages.Params, outputs []stages.OutputPort, contents map[string]cache.InputContent) cache.Description {
 	d := cache.Description{Kind: kind.Name, Version: kind.Version, Params: params.Key(), Inputs: slices.Sorted(maps.Keys(contents))}
 	for _, o := range outputs {

@@ -14,6 +14,7 @@ import (
 	"pipe/cache"
 	"pipe/internal/document"
 	"pipe/internal/problem"
+	"pipe/internal/redact"
 	"pipe/pipeline"
 	"pipe/pipeline/source"
 	"pipe/stages"
@@ -40,7 +41,10 @@ type Runner struct {
 	// Stop is closed to end the run soon: resumable stages save their state, others
 	// are abandoned, and no stage is started any more. Run's context ends it at once.
 	Stop <-chan struct{}
+	// LookupEnv finds what env: and secrets: name; nil is os.LookupEnv.
+	LookupEnv func(name string) (string, bool)
 
+	mask    *redact.Mask // of the secrets of the run's stages
 	id      string
 	history *history
 	records map[string]*cache.Record // of the run's stages, when it has ended
@@ -48,8 +52,9 @@ type Runner struct {
 	lastOnce sync.Once
 	last     map[string]StageResult // of earlier runs, by stage
 
-	pinMu sync.Mutex // guards pins
+	pinMu sync.Mutex // guards pins and tools
 	pins  map[string]source.Pin
+	tools map[string]cache.Pin // by path
 
 	sinkMu sync.Mutex // guards Sink and history
 }
@@ -92,8 +97,9 @@ func (r *Runner) Preflight() error {
 			}
 		}
 	}
+	problems = append(problems, r.checkEnvironments(steps)...)
 	problems = append(problems, checkResources(r.Machine, steps)...)
-	return problems.Err()
+	return r.maskProblems(problems, steps).Err()
 }
 
 // checkSource looks at what is connected to a port and lies in the workspace.
@@ -226,6 +232,7 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 		}
 	}
 	steps := r.Plan.Upstream(r.Targets)
+	r.mask = redact.New(r.secrets(steps))
 	start := Event{Type: "run_start", Run: r.id, Pipeline: r.Plan.Name, Profile: r.Plan.Profile, File: r.Plan.File, Dir: r.Dir, Targets: r.Targets}
 	for _, s := range steps {
 		start.Stages = append(start.Stages, s.Name)
@@ -236,7 +243,7 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	for s, st := range states {
 		r.records[s.Name] = st.result.record
 	}
-	summary := r.summarize(ctx, steps, states)
+	summary := r.maskSummary(r.summarize(ctx, steps, states))
 	r.sinkMu.Lock()
 	defer r.sinkMu.Unlock()
 	r.history.add(summary)
@@ -346,6 +353,9 @@ func upstreamRecords(s *pipeline.Step, states map[*pipeline.Step]*state) map[*pi
 
 func (r *Runner) stageEnd(res stepResult) {
 	e := Event{Type: "stage_end", Stage: res.step.Name, Outcome: res.outcome, Key: res.key, Why: res.why, Seconds: res.seconds}
+	if res.attempts > 1 {
+		e.Attempt = res.attempts
+	}
 	if res.record != nil {
 		e.Outputs, e.Withheld = res.record.Outputs, res.record.Withheld
 	}
@@ -411,6 +421,7 @@ func exitOf(err error) int {
 // emit hands an event to the sink and to the history.
 func (r *Runner) emit(e Event) {
 	e.Time = r.Now()
+	e = r.maskEvent(e)
 	r.sinkMu.Lock()
 	defer r.sinkMu.Unlock()
 	r.Sink.Event(e)

@@ -90,6 +90,13 @@ func (b *bench) kinds() *stages.Registry {
 		b.ran[p.Do]++
 		b.mu.Unlock()
 		return b.does[p.Do](ctx, env, p.Level, i.In.Path, o.Out)
+	}), stages.DefineOpen("free", "1", "Makes empty files.", func(_ context.Context, _ *stages.Env, _ struct{}, _ map[string]stages.Input, out map[string]string) error {
+		for _, path := range out {
+			if err := os.WriteFile(path, nil, 0o666); err != nil {
+				return err
+			}
+		}
+		return nil
 	}))
 }
 

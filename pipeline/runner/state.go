@@ -26,7 +26,7 @@ const (
 
 // openState takes the state of a resumable step. fresh throws away what is there.
 func (a *attempt) openState(ctx context.Context, fresh bool) (*keptState, error) {
-	state, err := a.runner.Store.OpenState(ctx, stateKey(a.step, a.inputs), func(holder string) {
+	state, err := a.runner.Store.OpenState(ctx, stateKey(a.step, a.inputs, a.world), func(holder string) {
 		a.log.Info("another run has the state of this stage; waiting for it", "holder", holder)
 	})
 	if err != nil {
@@ -88,9 +88,10 @@ func (k *keptState) close(committed bool) {
 }
 
 // stateKey names the state of a resumable step.
-func stateKey(s *pipeline.Step, inputs []boundInput) cache.Key {
+func stateKey(s *pipeline.Step, inputs []boundInput, env environment) cache.Key {
 	contents := contentsOf(inputs)
 	d := describe(s.Kind, s.Params, s.Outputs, contents)
+	env.addTo(&d)
 	d.Params = s.Params.StateKey()
 	return cache.StateKey(d, contents)
 }

@@ -28,6 +28,7 @@ type attempt struct {
 	workers int
 
 	inputs   []boundInput
+	world    environment
 	key      cache.Key
 	preimage []byte
 
@@ -49,6 +50,7 @@ type stepResult struct {
 	why       string
 	record    *cache.Record
 	seconds   float64
+	attempts  int // that were made
 	err       error
 	damaged   *pipeline.Step // the step whose output is damaged and must be made again
 }
@@ -75,7 +77,10 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 	if a.inputs, err = r.bindInputs(ctx, s, records); err != nil {
 		return failed(ctx, res, err)
 	}
-	a.key, a.preimage = makeKey(s, a.inputs)
+	if a.world, err = r.environment(ctx, s); err != nil {
+		return failed(ctx, res, err)
+	}
+	a.key, a.preimage = makeKey(s, a.inputs, a.world)
 	res.key = a.key.String()
 	recompute := slices.Contains(r.Recompute, s.Name)
 	if !recompute && a.hit(&res) {
@@ -99,13 +104,16 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 		res.why = r.explain(s, a.inputs, a.preimage)
 	}
 	r.emit(Event{Type: "stage_start", Stage: s.Name, Key: res.key, Why: res.why})
-	runIt := a.run
+	fresh := recompute
+	run := func(a *attempt) error { return a.run(ctx, started, recompute) }
 	if s.Params.Resumable() {
-		runIt = func(ctx context.Context, started time.Time, recompute bool) error {
-			return a.runResumable(ctx, atOnce, started, recompute)
+		run = func(a *attempt) error {
+			defer func() { fresh = false }() // another try goes on from this one's state
+			return a.runResumable(ctx, atOnce, started, fresh, recompute)
 		}
 	}
-	if err := runIt(ctx, started, recompute); err != nil {
+	a, res.attempts, err = a.withRetries(ctx, run)
+	if err != nil {
 		var damaged *errDamagedInput
 		if errors.As(err, &damaged) {
 			res.damaged = damaged.from
@@ -157,10 +165,10 @@ func failed(ctx context.Context, res stepResult, err error) stepResult {
 	return res
 }
 
-// runResumable is run with a state. Whoever waits for the state gives up when the
+// runResumable is run with a state; fresh throws away what it holds. Whoever waits for the state gives up when the
 // run is to stop; the stage itself is then asked to end, and has until atOnce is done.
-func (a *attempt) runResumable(ctx, atOnce context.Context, started time.Time, recompute bool) (err error) {
-	if a.state, err = a.openState(ctx, recompute); err != nil {
+func (a *attempt) runResumable(ctx, atOnce context.Context, started time.Time, fresh, recompute bool) (err error) {
+	if a.state, err = a.openState(ctx, fresh); err != nil {
 		return err
 	}
 	defer func() { a.state.close(err == nil) }()
@@ -191,7 +199,7 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) er
 		outputs[o.Name] = filepath.Join(dir, "out", o.Name)
 	}
 	if err := a.call(ctx, inputs, outputs); err != nil {
-		return a.inUsersWords(err, inputs)
+		return &stageFailure{a.inUsersWords(err, inputs)}
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -199,7 +207,13 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) er
 	if err := a.checkInputs(ctx); err != nil {
 		return err
 	}
+	if err := a.checkTools(ctx); err != nil {
+		return err
+	}
 	if err := a.checkOutputs(); err != nil {
+		return &stageFailure{err}
+	}
+	if err := a.checkLeaks(ctx); err != nil {
 		return err
 	}
 	return a.commit(ctx, started, recompute)
@@ -276,24 +290,28 @@ func (a *attempt) call(ctx context.Context, inputs map[string]stages.Input, outp
 			err = fmt.Errorf("internal error: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return a.step.Kind.Run(ctx, a.env(), a.step.Params, inputs, outputs)
+	ctx, cancel := a.deadline(ctx)
+	defer cancel()
+	return timedOut(ctx, a.step.Kind.Run(ctx, a.env(), a.step.Params, inputs, outputs))
 }
 
 func (a *attempt) env() *stages.Env {
 	env := &stages.Env{
 		Out: filepath.Join(a.dir, "out"), Scratch: filepath.Join(a.dir, "scratch"),
 		Device: a.runner.Device, Workers: a.workers, Now: a.runner.Now,
+		Vars: a.world.vars, Mask: a.runner.maskWriter(),
 		Log:      &a.log,
 		Progress: a.progress,
 		Attach:   a.attach,
 		Withhold: func(reason string) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			a.record.Withheld = reason
+			a.record.Withheld = a.runner.mask.Text(reason)
 		},
 		Note: func(name, value string) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
+			value = a.runner.mask.Text(value)
 			switch name {
 			case "tier":
 				a.record.Made.Tier = value
@@ -343,7 +361,7 @@ func (a *attempt) attach(name string) (io.WriteCloser, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.attached = append(a.attached, file)
-	return file, nil
+	return a.runner.maskFile(file), nil
 }
 
 // checkInputs fails the stage if an input is no longer what it was: what the stage
@@ -495,13 +513,13 @@ func (l *stageLog) Warn(message string, fields ...any) { l.add("warn", message, 
 const keptLog = 16 << 20
 
 func (l *stageLog) add(level, message string, args []any) {
-	l.keep(logEntry{Level: level, Message: message, Fields: fieldsOf(args)})
+	l.keep(logEntry{Level: level, Message: l.runner.mask.Text(message), Fields: l.runner.maskFields(fieldsOf(args))})
 	l.show(level, message, args...)
 }
 
 // show shows an entry that is not kept: it concerns this run, not the result.
 func (l *stageLog) show(level, message string, args ...any) {
-	l.runner.emit(Event{Type: "log", Stage: l.stage, Level: level, Message: message, Fields: fieldsOf(args)})
+	l.runner.emit(Event{Type: "log", Stage: l.stage, Level: level, Message: l.runner.mask.Text(message), Fields: l.runner.maskFields(fieldsOf(args))})
 }
 
 func (l *stageLog) keep(e logEntry) {

@@ -33,6 +33,12 @@ type Params struct {
 // Resumable says whether the program can go on from what it kept.
 func (p *Params) Resumable() bool { return p.CanResume }
 
+// longestArgument is what Linux takes as one argument or variable (MAX_ARG_STRLEN less
+// the NUL at the end).
+const longestArgument = 128<<10 - 1
+
+const tooLongHint = "put it into a file and make that an input: in: { text: ./long.txt }"
+
 var valueName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 
 // Check finds what the types of the parameters do not show.
@@ -47,7 +53,13 @@ func (p *Params) Check(report func(field, message, hint string)) {
 		report("shell", "${…} is not replaced in shell: values arrive as environment variables",
 			"write $PIPE_IN_SRC for ${in.src}, $PIPE_OUT_DST for ${out.dst}, and hand parameters over by params: { level: … } as $PIPE_PARAM_LEVEL")
 	}
+	if len(p.Shell) > longestArgument {
+		report("shell", fmt.Sprintf("has %d bytes; the system allows %d", len(p.Shell), longestArgument), tooLongHint)
+	}
 	for i, arg := range p.Argv {
+		if len(arg.Text) > longestArgument {
+			report("argv", fmt.Sprintf("argument %d has %d bytes; the system allows %d", i, len(arg.Text), longestArgument), tooLongHint)
+		}
 		if !isScalar(arg) || i == 0 && arg.Text == "" {
 			report(fmt.Sprintf("argv[%d]", i), "must be a string, got "+arg.Describe(), "")
 		}
@@ -61,6 +73,8 @@ func (p *Params) Check(report func(field, message, hint string)) {
 			report("params."+name, fmt.Sprintf("%q and %q are both $%s", names[variable], name, variable), "")
 		case !isScalar(p.Values[name]):
 			report("params."+name, "must be a scalar, got "+p.Values[name].Describe(), "")
+		case len(variable)+1+len(p.Values[name].Text) > longestArgument:
+			report("params."+name, fmt.Sprintf("has %d bytes; the system allows %d with the name", len(p.Values[name].Text), longestArgument), tooLongHint)
 		default:
 			names[variable] = name
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +99,42 @@ func TestWhatAProgramLeavesRunningEndsWithIt(t *testing.T) {
 	}
 }
 
+func TestOthersOfTheGroupHaveTheirGrace(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	saved := filepath.Join(t.TempDir(), "saved")
+	env := &stages.Env{Out: t.TempDir(), Scratch: t.TempDir(), Log: cancelOn{"ready", cancel}, Vars: map[string]string{"SAVED": saved}}
+	// The shell dies of SIGTERM; what it started saves its work first.
+	node, err := document.Parse("with", []byte(`shell: 'sh -c "trap \"sleep 0.3; echo 1 >$SAVED; exit\" TERM; echo ready; while :; do sleep 0.05; done" & wait'`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, problems := Kind.Decode(node, node)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	started := time.Now()
+	if err := Kind.Run(ctx, env, p, nil, nil); err != context.Canceled {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(saved); err != nil {
+		t.Error("it had no time to save")
+	}
+	if spent := time.Since(started); spent > grace {
+		t.Errorf("took %v although all had ended", spent)
+	}
+}
+
+func TestLongLinesAreCut(t *testing.T) {
+	r := stagetest.Execute(t, Kind, stagetest.Case{With: `{shell: 'head -c 150000 /dev/zero | tr "\0" x; echo; printf "a\r\n\nb"; echo 1 >$PIPE_OUT_DST'}`, Outputs: []string{"dst"}}, stagetest.Setting{})
+	var lengths []int
+	for line := range strings.SplitSeq(strings.TrimSuffix(r.Log, "\n"), "\n") {
+		lengths = append(lengths, len(line))
+	}
+	if want := []int{longestLine, longestLine, 150000 - 2*longestLine, 1, 0, 1}; !slices.Equal(lengths, want) {
+		t.Errorf("got lines of %v, want %v", lengths, want)
+	}
+}
+
 func TestCancellingEndsTheWholeGroup(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	env := &stages.Env{Out: t.TempDir(), Scratch: t.TempDir(), Log: cancelOn{"ready", cancel}}
@@ -133,15 +170,19 @@ func (c cancelOn) Info(message string, _ ...any) {
 func (cancelOn) Warn(string, ...any) {}
 
 func TestParametersAreChecked(t *testing.T) {
+	// Folded, because a line's limit is lower.
+	long := strings.Repeat(strings.Repeat("x", 1023)+"\n ", 127) + strings.Repeat("x", 1024)
 	for with, want := range map[string]string{
-		`{}`:                                   "a command needs argv or shell",
-		`{argv: [a], shell: b}`:                "argv or shell, not both",
-		`{shell: "cat ${in.src}"}`:             "values arrive as environment variables",
-		`{argv: [[a]]}`:                        "argv[0]: must be a string, got a list",
-		`{argv: [""]}`:                         "argv[0]: must be a string",
-		`{shell: x, params: {a: [1]}}`:         "params.a: must be a scalar",
-		`{shell: x, params: {a-b: 1, a_b: 2}}`: `are both $PIPE_PARAM_A_B`,
-		`{shell: x, params: {"a b": 1}}`:       "must be made of letters",
+		`{}`:                                        "a command needs argv or shell",
+		`{argv: [a], shell: b}`:                     "argv or shell, not both",
+		`{shell: "cat ${in.src}"}`:                  "values arrive as environment variables",
+		`{argv: [[a]]}`:                             "argv[0]: must be a string, got a list",
+		`{argv: [""]}`:                              "argv[0]: must be a string",
+		`{shell: x, params: {a: [1]}}`:              "params.a: must be a scalar",
+		`{shell: x, params: {a-b: 1, a_b: 2}}`:      `are both $PIPE_PARAM_A_B`,
+		`{shell: x, params: {"a b": 1}}`:            "must be made of letters",
+		"{argv: [a, \"" + long + "\"]}":             "argument 1 has 131072 bytes; the system allows 131071",
+		"{shell: x, params: {v: \"" + long + "\"}}": "params.v: has 131072 bytes",
 	} {
 		node, err := document.Parse("p", []byte(with))
 		if err != nil {

@@ -2,7 +2,14 @@
 
 package command
 
-import "os/exec"
+import (
+	"context"
+	"os/exec"
+)
 
-func ownGroup(cmd *exec.Cmd)  { cmd.Cancel = func() error { return cmd.Process.Kill() } }
-func endGroup(*exec.Cmd) bool { return false }
+// group is the program alone, where there are no process groups.
+type group struct{}
+
+func newGroup(*exec.Cmd) *group         { return &group{} }
+func (*group) watch()                   {}
+func (*group) end(context.Context) bool { return false }

@@ -1,11 +1,9 @@
 package command
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -33,6 +31,11 @@ func environment(env *stages.Env, p Params, in map[string]stages.Input, out map[
 		}
 	}
 	vars = append(vars, "TMPDIR="+env.Scratch)
+	for name, value := range env.Vars {
+		if !inherited(name) {
+			vars = append(vars, name+"="+value)
+		}
+	}
 	for port, input := range in {
 		vars = append(vars, Variable("IN", port)+"="+input.Path)
 	}
@@ -46,12 +49,12 @@ func environment(env *stages.Env, p Params, in map[string]stages.Input, out map[
 }
 
 // execute runs a program in the scratch folder, its output line by line in the
-// log, and waits for it. The program and what it started end with ctx.
+// log, and waits for it. The program and what it started end with ctx, and with pipe.
 func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = env.Scratch, vars
 	cmd.WaitDelay = grace
-	ownGroup(cmd)
+	group := newGroup(cmd)
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		return err
@@ -59,17 +62,18 @@ func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
 	defer reader.Close()
 	cmd.Stdout, cmd.Stderr = writer, writer
 	var logged sync.WaitGroup
-	logged.Go(func() { logLines(env.Log, reader) })
+	logged.Go(func() { logOutput(env, reader) })
 
 	// The kernel ends the program when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	stopped := false
 	if err = cmd.Start(); err == nil {
+		group.watch()
 		stopped, err = waitOrStop(cmd, env.Stop)
 	}
 	writer.Close()
-	if endGroup(cmd) && err == nil {
+	if group.end(ctx) && err == nil {
 		env.Log.Warn("the program left others running; they were ended")
 	}
 	// Whoever left the group may still hold the pipe: do not wait for it.
@@ -101,20 +105,4 @@ func waitOrStop(cmd *exec.Cmd, stop <-chan struct{}) (stopped bool, err error) {
 	}
 	_ = cmd.Cancel() // it may have ended by itself
 	return true, <-ended
-}
-
-// longestLine is where a line of output is cut: a progress bar without line ends
-// must not grow without bound.
-const longestLine = 64 << 10
-
-func logLines(log stages.Logger, r io.Reader) {
-	lines := bufio.NewReaderSize(r, longestLine)
-	for {
-		line, _, err := lines.ReadLine()
-		if err != nil {
-			io.Copy(io.Discard, r)
-			return
-		}
-		log.Info(strings.ToValidUTF8(string(line), "\uFFFD"))
-	}
 }

@@ -54,7 +54,11 @@ type Event struct {
 	Port     string `json:"port,omitempty"`
 	To       string `json:"to,omitempty"`
 	Digest   string `json:"digest,omitempty"`
-	Decision string `json:"decision,omitempty"` // "published", "unchanged", "restored", "withheld", "failed"
+	Decision string `json:"decision,omitempty"` // "published", "unchanged", "restored", "kept", "withheld", "refused", "failed"
+
+	// What was compared for unless_worse; nil where nothing was.
+	Score          *float64 `json:"score,omitempty"`
+	PublishedScore *float64 `json:"published_score,omitempty"`
 }
 
 // Field is a named value of a log entry.

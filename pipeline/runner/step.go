@@ -71,6 +71,9 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 	if a.inputs, err = r.bindInputs(ctx, s, records); err != nil {
 		return failed(ctx, res, err)
 	}
+	if res.damaged = r.damagedScores(s, records); res.damaged != nil {
+		return failed(ctx, res, &errDamagedInput{res.damaged})
+	}
 	a.key, a.preimage = makeKey(s, a.inputs)
 	res.key = a.key.String()
 	recompute := slices.Contains(r.Recompute, s.Name)

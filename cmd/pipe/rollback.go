@@ -54,7 +54,9 @@ func (c *rollbackCommand) Run(a *app) error {
 		score = fmt.Sprintf(", score %.4g", *done.Score)
 	}
 	fmt.Fprintf(a.stdout, "%s is %.12s again, of %s%s\n", done.To, done.Digest, done.Published.Local().Format("2006-01-02 15:04:05"), score)
-	fmt.Fprintf(a.stdout, "%.12s stays out until something else is published, or by: pipe run --promote\n", done.From)
+	if done.From != "" {
+		fmt.Fprintf(a.stdout, "%.12s stays out until something else is published, or by: pipe run --promote\n", done.From)
+	}
 	return nil
 }
 

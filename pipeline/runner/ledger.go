@@ -134,6 +134,7 @@ func (s *shelf) add(e ledgerEntry) {
 	default:
 		return
 	}
+	delete(s.out, e.Digest)
 	if e.Score != nil || s.put[e.Digest].Score == nil {
 		s.put[e.Digest] = e
 	}

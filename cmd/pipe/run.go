@@ -112,6 +112,9 @@ func (a *app) epilogue(r *runner.Runner, summary runner.Summary) {
 		fmt.Fprintf(a.stdout, "\n%s", text)
 	}
 	printSummary(a.stdout, summary)
+	for _, p := range summary.Kept {
+		fmt.Fprintf(a.stdout, "Not published, %s stays as it is: %s\n", p.To, p.Why)
+	}
 	for _, p := range summary.Published {
 		if _, err := os.Stat(filepath.Join(p.To, "adapter_config.json")); err == nil {
 			fmt.Fprintf(a.stdout, "Try it: pipe chat %s\n", p.To)

@@ -123,6 +123,7 @@ type Published struct {
 	To       string `json:"to"`
 	Digest   string `json:"digest"`
 	Decision string `json:"decision"`
+	Why      string `json:"why,omitempty"`
 }
 
 // Summary is the last event of a run.
@@ -133,6 +134,7 @@ type Summary struct {
 	Exit      int           `json:"exit"`
 	Stages    []StageResult `json:"stages"`
 	Published []Published   `json:"published"`
+	Kept      []Published   `json:"kept,omitempty"` // what was not published, because what is there stays
 	Error     string        `json:"error,omitempty"`
 }
 

@@ -208,7 +208,7 @@ func (m *promotion) scorePublished(ctx context.Context, now incumbent, why strin
 			records[in.From] = r.records[in.From.Name]
 		}
 	}
-	r.emit(Event{Type: "log", Stage: judge.Name, Level: "info", Message: "what is published is scored again, to compare like with like", Fields: fieldsOf([]any{"why", why})})
+	r.emit(Event{Type: "log", Stage: judge.Name, Level: "info", Message: "what is published is scored again: " + why})
 	res := r.runStep(ctx, &judge, records, r.Machine.CPU)
 	r.stageEnd(res)
 	if res.err != nil {

@@ -37,7 +37,7 @@ func (r *Runner) publish(ctx context.Context, s *pipeline.Step, p pipeline.Publi
 		}
 	}
 	r.emit(e)
-	done.Decision = e.Decision
+	done.Decision, done.Why = e.Decision, v.why
 	return done, v.fresh, err
 }
 
@@ -75,4 +75,3 @@ func (r *Runner) publishedBefore(to, digest string) bool {
 	})
 	return before
 }
-

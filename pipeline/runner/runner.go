@@ -367,7 +367,9 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 					sum.Exit = exitInterrupted
 				case err != nil:
 					sum.Exit = max(sum.Exit, exitOf(err))
-				case done.Decision != wasWithheld && done.Decision != wasKept:
+				case done.Decision == wasKept:
+					sum.Kept = append(sum.Kept, done)
+				case done.Decision != wasWithheld:
 					sum.Published = append(sum.Published, done)
 				}
 			}

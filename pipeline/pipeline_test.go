@@ -63,6 +63,9 @@ func describe(p *Plan) string {
 		}
 		for _, p := range s.Publish {
 			fmt.Fprintf(&b, "  publishes %s at %s\n", p.Port, p.To)
+			if p.UnlessWorse != nil {
+				fmt.Fprintf(&b, "    unless worse by %s.%s\n", p.UnlessWorse.From.Name, p.UnlessWorse.FromPort)
+			}
 		}
 	}
 	return b.String()
@@ -150,13 +153,18 @@ func TestProblemsHavePlaces(t *testing.T) {
 		"pipeline: p\nparams: { x: \"${params.y}\", y: \"${params.x}\" }\nstages:\n  a: { uses: work, in: { data: \"${params.x}\" } }\n": "refers to itself",
 		"pipeline: p\nstages:\n  A: { uses: work, in: { data: x } }\n":                                                                   "3:3: stages: the name \"A\"",
 		"pipeline: p\nstages:\n  params: { uses: work, in: { data: x } }\n":                                                              "the name \"params\" is reserved",
-		"pipeline: p\nstages: [a]\n":                                                                                  "2:9: stages: must be a map",
-		"pipeline: 3\nstages:\n  a: { uses: work, in: { data: x } }\n":                                                "1:11: pipeline: must be a name",
-		"pipeline: p\nstages:\n  a: { uses: work, in: { data: x }, publish: { extra: o, data: o } }\n":                "publish: dir/o is also where a.extra goes",
-		"pipeline: p\nstages:\n  a: { uses: work, in: { data: x }, publish: { data: { to: o, unless_worse: x } } }\n": "unknown publish.data: key \"unless_worse\"",
-		"pipeline: p\nstages:\n  a: { uses: work, in: { data: x }, repeat: 3 }\n":                                     "unknown key \"repeat\"",
-		"pipeline: p\nstages:\n  a: { uses: free, in: { data: x } }\n":                                                "key \"out\" is missing",
-		"pipeline: p\nstages:\n  a: { uses: free, out: [../x] }\n":                                                    "a name is made of lower-case letters",
+		"pipeline: p\nstages: [a]\n":                                                                             "2:9: stages: must be a map",
+		"pipeline: 3\nstages:\n  a: { uses: work, in: { data: x } }\n":                                           "1:11: pipeline: must be a name",
+		"pipeline: p\nstages:\n  a: { uses: work, in: { data: x }, publish: { extra: o, data: o } }\n":           "publish: dir/o is also where a.extra goes",
+		"pipeline: p\nstages:\n  a: { uses: work, in: { data: x }, publish: { extra: { to: o, better: x } } }\n": "unknown publish.extra: key \"better\"",
+		unlessWorse("x", "extra", "dta"):                                                                         `dir/p.yaml:4:80: stage "b": publish: extra: unless_worse: the stage has no input "dta"`,
+		unlessWorse("x", "extra", "[data]"):                                                                      `dir/p.yaml:4:80: stage "b": publish: extra: unless_worse: must be the name of an input, got a list`,
+		unlessWorse("x", "extra", "data"):                                                                        `dir/p.yaml:4:80: stage "b": publish: extra: unless_worse: input "data" is dir/x, and no output of a stage`,
+		unlessWorse("${a.data}", "extra", "data"):                                                                `dir/p.yaml:4:88: stage "b": publish: extra: unless_worse: a.data is a file, and score.json lies in a folder`,
+		unlessWorse("${a.extra}", "data", "data"):                                                                `dir/p.yaml:4:88: stage "b": publish: data: unless_worse: output "data" is a file`,
+		"pipeline: p\nstages:\n  a: { uses: work, in: { data: x }, repeat: 3 }\n":                                "unknown key \"repeat\"",
+		"pipeline: p\nstages:\n  a: { uses: free, in: { data: x } }\n":                                           "key \"out\" is missing",
+		"pipeline: p\nstages:\n  a: { uses: free, out: [../x] }\n":                                               "a name is made of lower-case letters",
 	} {
 		_, err := resolve(t, text, Options{})
 		if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "\n", " "), want) {
@@ -240,4 +248,21 @@ func FuzzResolve(f *testing.F) {
 			t.Fatalf("got %T", err)
 		}
 	})
+}
+
+// unlessWorse is a pipeline whose second stage publishes a port unless its input is
+// worse.
+func unlessWorse(data, publishes, port string) string {
+	return "pipeline: p\nstages:\n  a: { uses: work, in: { data: y } }\n" +
+		"  b: { uses: work, in: { data: \"" + data + "\" }, publish: { " + publishes + ": { to: o, unless_worse: " + port + " } } }\n"
+}
+
+func TestUnlessWorseNamesTheOutputThatHoldsTheScores(t *testing.T) {
+	p, err := resolve(t, unlessWorse("${a.extra}", "extra", "data"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Step("b").Publish[0].UnlessWorse; got == nil || got.From != p.Step("a") || got.FromPort != "extra" {
+		t.Errorf("got %+v", got)
+	}
 }

@@ -59,6 +59,10 @@ type Publication struct {
 	Port string
 	To   string // absolute or relative to the working directory
 
+	// UnlessWorse is the input of the step whose scores decide whether what is
+	// published may be replaced; nil if anything may. It always has a From.
+	UnlessWorse *Input
+
 	at *document.Node
 }
 

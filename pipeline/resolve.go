@@ -431,7 +431,8 @@ func (r *resolver) checkPorts(s *Step, n *document.Node) {
 }
 
 type publishNode struct {
-	To *document.Node `yaml:"to" required:"true" help:"a path, relative to the file"`
+	To          *document.Node `yaml:"to" required:"true" help:"a path, relative to the file"`
+	UnlessWorse *document.Node `yaml:"unless_worse" help:"the input whose score.json says whether the output is at least as good as what is published"`
 }
 
 func (r *resolver) publications(s *Step, n *document.Node) {
@@ -446,8 +447,8 @@ func (r *resolver) publications(s *Step, n *document.Node) {
 			continue
 		}
 		to := e.Value
+		var p publishNode
 		if to.Kind == document.Map {
-			var p publishNode
 			if problems := document.Decode(to, &p, "publish."+e.Key+": key", to); len(problems) > 0 {
 				r.addFor(s, problems)
 				continue
@@ -459,7 +460,7 @@ func (r *resolver) publications(s *Step, n *document.Node) {
 			r.problems.Add(to.Problem("stage %q: publish: %s must be a path, got %s", s.Name, e.Key, to.Describe()))
 			continue
 		}
-		s.Publish = append(s.Publish, Publication{Port: e.Key, To: r.file.join(to, to.Text), at: to})
+		s.Publish = append(s.Publish, Publication{Port: e.Key, To: r.file.join(to, to.Text), UnlessWorse: r.unlessWorse(s, e.Key, p.UnlessWorse), at: to})
 	}
 }
 

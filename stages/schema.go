@@ -64,10 +64,9 @@ func (k *Kind) stageSchema() schema {
 	for _, p := range k.Inputs {
 		in[p.Name] = schema{"type": "string", "description": p.Help}
 	}
-	target := schema{"anyOf": []any{schema{"type": "string"},
-		schema{"type": "object", "properties": schema{"to": schema{"type": "string", "description": "A path, relative to this file."}}, "required": []string{"to"}, "additionalProperties": false}}}
 	for _, p := range k.Outputs {
-		out[p.Name] = schema{"anyOf": target["anyOf"], "description": p.Help}
+		out[p.Name] = k.targetSchema(p.Folder)
+		out[p.Name].(schema)["description"] = p.Help
 	}
 	ports := func(known schema, any schema) schema {
 		s := schema{"type": "object", "additionalProperties": false, "properties": known}
@@ -80,7 +79,7 @@ func (k *Kind) stageSchema() schema {
 		"uses":    schema{"type": "string", "description": "The stage kind."},
 		"in":      ports(in, schema{"type": "string"}),
 		"with":    structSchema(k.params),
-		"publish": ports(out, target),
+		"publish": ports(out, k.targetSchema(true)),
 		"resources": schema{"type": "object", "additionalProperties": false, "description": "What the stage takes of the machine while it runs.", "properties": schema{
 			"cpu": schema{"type": "integer", "minimum": 1, "default": 1}, "gpu": schema{"type": "integer", "minimum": 0, "default": 0}, "memory": schema{"type": "string"}}},
 	}
@@ -90,6 +89,29 @@ func (k *Kind) stageSchema() schema {
 		properties["out"] = schema{"type": "array", "items": schema{"type": "string"}, "description": "Names of the outputs."}
 	}
 	return schema{"type": []string{"object", "null"}, "description": k.Summary, "properties": properties, "additionalProperties": false}
+}
+
+// targetSchema is where an output is published: a path, or a map with one. Only a
+// folder can be held to what is published already.
+func (k *Kind) targetSchema(folder bool) schema {
+	keys := schema{"to": schema{"type": "string", "description": "A path, relative to this file."}}
+	if folder {
+		judge := schema{"type": "string", "description": "The input whose score.json says whether the output is at least as good as what is published."}
+		if !k.Open {
+			judge["enum"] = inputNames(k)
+		}
+		keys["unless_worse"] = judge
+	}
+	return schema{"anyOf": []any{schema{"type": "string"},
+		schema{"type": "object", "properties": keys, "required": []string{"to"}, "additionalProperties": false}}}
+}
+
+func inputNames(k *Kind) []string {
+	names := make([]string, len(k.Inputs))
+	for i, p := range k.Inputs {
+		names[i] = p.Name
+	}
+	return names
 }
 
 func structSchema(t reflect.Type) schema {

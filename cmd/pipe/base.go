@@ -140,8 +140,17 @@ func (a *app) runQuietly(r *runner.Runner) (*cache.Record, error) {
 }
 
 // findAdapter returns the folder of an adapter: the one that is named, or what was
-// published last.
+// published last. A link is followed here, once: what is published meanwhile is not
+// mixed with what is being read.
 func findAdapter(store *cache.Store, named string) (string, error) {
+	dir, err := findAdapterPlace(store, named)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(dir)
+}
+
+func findAdapterPlace(store *cache.Store, named string) (string, error) {
 	if named != "" {
 		if _, err := os.Stat(filepath.Join(named, "adapter_config.json")); errors.Is(err, fs.ErrNotExist) {
 			return "", usageError{fmt.Errorf("%s is no adapter: it has no adapter_config.json", named)}

@@ -193,13 +193,22 @@ func (d *display) retry(e runner.Event) {
 func (d *display) published(e runner.Event) {
 	switch e.Decision {
 	case "published":
-		d.stage(e.Stage, "published %s at %s", e.Port, e.To)
+		d.stage(e.Stage, "published %s at %s%s", e.Port, e.To, because(e.Why))
+	case "kept":
+		d.stage(e.Stage, "not published, %s stays as it is%s", e.To, because(e.Why))
 	case "restored":
 		d.stage(e.Stage, "warning: %s had been changed; restored", e.To)
-	case "failed":
+	case "failed", "refused":
 		d.stage(e.Stage, "failed to publish %s: %s", e.Port, e.Error)
 		d.failed = append(d.failed, e)
 	}
+}
+
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
 }
 
 // Outside a terminal a stage's progress is a line now and then: often at first,

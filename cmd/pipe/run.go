@@ -13,15 +13,17 @@ import (
 
 type runCommand struct {
 	storeFlag
-	First     string   `arg:"" optional:"" name:"file" help:"The pipeline file, if it ends in .yaml or .yml; the only one in pipelines/ by default. Else a stage."`
-	Rest      []string `arg:"" optional:"" name:"stage" help:"The stages to bring up to date; all by default."`
-	Profile   string   `help:"The profile of the file to run." placeholder:"NAME"`
-	Set       []string `help:"Change a parameter: stage.key=value or params.key=value." placeholder:"KEY=VALUE" sep:"none"`
-	Jobs      int      `short:"j" help:"Stages at once; one a processor by default." placeholder:"N"`
-	DryRun    bool     `short:"n" help:"Say what would run, and why; run nothing."`
-	KeepGoing bool     `short:"k" help:"Run what can be run although an input is missing."`
-	Recompute []string `help:"Run a stage even if its result is known, and say whether the bytes are the same." placeholder:"STAGE"`
-	JSON      bool     `name:"json" help:"Print every event as a line of JSON on standard output; logs go to standard error."`
+	First       string   `arg:"" optional:"" name:"file" help:"The pipeline file, if it ends in .yaml or .yml; the only one in pipelines/ by default. Else a stage."`
+	Rest        []string `arg:"" optional:"" name:"stage" help:"The stages to bring up to date; all by default."`
+	Profile     string   `help:"The profile of the file to run." placeholder:"NAME"`
+	Set         []string `help:"Change a parameter: stage.key=value or params.key=value." placeholder:"KEY=VALUE" sep:"none"`
+	Jobs        int      `short:"j" help:"Stages at once; one a processor by default." placeholder:"N"`
+	DryRun      bool     `short:"n" help:"Say what would run, and why; run nothing."`
+	KeepGoing   bool     `short:"k" help:"Run what can be run although an input is missing."`
+	Recompute   []string `help:"Run a stage even if its result is known, and say whether the bytes are the same." placeholder:"STAGE"`
+	Promote     bool     `help:"Publish also what is worse than what is published, or was rolled back."`
+	ReplaceBase bool     `help:"Publish also over what belongs to another base."`
+	JSON        bool     `name:"json" help:"Print every event as a line of JSON on standard output; logs go to standard error."`
 }
 
 // Run is called by kong.
@@ -48,6 +50,7 @@ func (c *runCommand) run(a *app, sink runner.Sink) error {
 	}
 	r := a.newRunner(plan, store)
 	r.Sink, r.Targets, r.Recompute, r.Jobs, r.KeepGoing = sink, targets, c.Recompute, c.Jobs, c.KeepGoing
+	r.Promote, r.ReplaceBase = c.Promote, c.ReplaceBase
 	if err := r.Preflight(); err != nil {
 		return usageError{err}
 	}
@@ -118,6 +121,9 @@ func (a *app) epilogue(r *runner.Runner, summary runner.Summary) {
 		fmt.Fprintf(a.stdout, "\n%s", text)
 	}
 	printSummary(a.stdout, summary)
+	for _, p := range summary.Kept {
+		fmt.Fprintf(a.stdout, "Not published, %s stays as it is: %s\n", p.To, p.Why)
+	}
 	for _, p := range summary.Published {
 		if _, err := os.Stat(filepath.Join(p.To, "adapter_config.json")); err == nil {
 			fmt.Fprintf(a.stdout, "Try it: pipe chat %s\n", p.To)

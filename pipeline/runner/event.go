@@ -58,7 +58,11 @@ type Event struct {
 	Port     string `json:"port,omitempty"`
 	To       string `json:"to,omitempty"`
 	Digest   string `json:"digest,omitempty"`
-	Decision string `json:"decision,omitempty"` // "published", "unchanged", "restored", "withheld", "failed"
+	Decision string `json:"decision,omitempty"` // "published", "unchanged", "restored", "kept", "withheld", "refused", "failed"
+
+	// What was compared for unless_worse; nil where nothing was.
+	Score          *float64 `json:"score,omitempty"`
+	PublishedScore *float64 `json:"published_score,omitempty"`
 }
 
 // Field is a named value of a log entry.
@@ -123,6 +127,7 @@ type Published struct {
 	To       string `json:"to"`
 	Digest   string `json:"digest"`
 	Decision string `json:"decision"`
+	Why      string `json:"why,omitempty"`
 }
 
 // Summary is the last event of a run.
@@ -133,6 +138,7 @@ type Summary struct {
 	Exit      int           `json:"exit"`
 	Stages    []StageResult `json:"stages"`
 	Published []Published   `json:"published"`
+	Kept      []Published   `json:"kept,omitempty"` // what was not published, because what is there stays
 	Error     string        `json:"error,omitempty"`
 }
 

@@ -33,6 +33,9 @@ type Runner struct {
 	KeepGoing bool     // a source that is not there fails its stage and not the run
 	Unlisted  bool     // the run is nobody's business: it leaves no history
 
+	Promote     bool // publish what is worse than what is published, or was rolled back
+	ReplaceBase bool // publish over what belongs to another base
+
 	Machine pipeline.Resources // what there is to share out
 	Device  stages.Device
 	Version string // of pipe, for records
@@ -393,10 +396,16 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 		}
 		for _, p := range s.Publish {
 			if record := states[s].result.record; record != nil {
-				done, err := r.publish(s, p, record)
-				if err != nil {
+				done, shut, err := r.publish(ctx, s, p, record)
+				gate = gate || shut
+				switch {
+				case ctx.Err() != nil:
+					sum.Exit = exitInterrupted
+				case err != nil:
 					sum.Exit = max(sum.Exit, exitOf(err))
-				} else if done.Decision != "withheld" {
+				case done.Decision == wasKept:
+					sum.Kept = append(sum.Kept, done)
+				case done.Decision != wasWithheld:
 					sum.Published = append(sum.Published, done)
 				}
 			}

@@ -80,6 +80,9 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 	if a.world, err = r.environment(ctx, s); err != nil {
 		return failed(ctx, res, err)
 	}
+	if res.damaged = r.damagedScores(s, records); res.damaged != nil {
+		return failed(ctx, res, &errDamagedInput{res.damaged})
+	}
 	a.key, a.preimage = makeKey(s, a.inputs, a.world)
 	res.key = a.key.String()
 	recompute := slices.Contains(r.Recompute, s.Name)

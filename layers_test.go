@@ -58,6 +58,8 @@ var layers = []struct {
 	{"pipeline/source", []string{"cache", "internal/…"}},
 	{"pipeline/runner", []string{"pipeline", "pipeline/source", "stages", "cache", "internal/…"}},
 
+	{"pipeline/explain", []string{"pipeline/runner", "stages", "cache", "internal/…"}},
+
 	// Embedded files.
 	{"models", nil},
 	{"data", nil},

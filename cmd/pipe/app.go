@@ -30,6 +30,7 @@ type commands struct {
 	Graph  graphCommand  `cmd:"" help:"Draw a pipeline with the state of each stage."`
 	Get    getCommand    `cmd:"" help:"Copy an output of the last run out of the store."`
 	Log    logCommand    `cmd:"" help:"Print the log of a stage in the last run."`
+	Why    whyCommand    `cmd:"" help:"Say why a stage ran, or would run: down to the record, parameter or file."`
 	Chat   chatCommand   `cmd:"" help:"Talk to an adapter, or have it answer a file of prompts."`
 	Sanity sanityCommand `cmd:"" help:"Ask an adapter the questions of a suite."`
 	Init   initCommand   `cmd:"" help:"Write the example pipeline, its data and the schema into a folder."`
@@ -171,7 +172,8 @@ func lastRun(store *cache.Store, keep func(p *runner.Past) bool) (*runner.Past, 
 	return found, err
 }
 
-// planFor returns the plan for a file, or without one for the newest run's.
+// planFor returns the plan for a file, or without one for the newest run's, with its
+// profile and --set.
 func (a *app) planFor(store *cache.Store, file, profile string, sets []string) (*pipeline.Plan, error) {
 	if file == "" {
 		last, err := lastRun(store, nil)
@@ -189,6 +191,9 @@ func (a *app) planFor(store *cache.Store, file, profile string, sets []string) (
 		}
 		if profile == "" && last.Start.Profile != pipeline.DefaultProfile {
 			profile = last.Start.Profile
+		}
+		if dir, err := os.Getwd(); err == nil && len(sets) == 0 && dir == last.Start.Dir {
+			sets = last.Start.Set
 		}
 	}
 	return a.resolve(file, profile, sets)

@@ -20,6 +20,7 @@ type Event struct {
 	Profile  string   `json:"profile,omitempty"`
 	File     string   `json:"file,omitempty"`
 	Dir      string   `json:"dir,omitempty"` // the working directory
+	Set      []string `json:"set,omitempty"` // --set
 	Targets  []string `json:"targets,omitempty"`
 	Stages   []string `json:"stages,omitempty"` // of the run, in order
 
@@ -29,6 +30,11 @@ type Event struct {
 	Why     string  `json:"why,omitempty"`
 	Outcome Outcome `json:"outcome,omitempty"`
 	Seconds float64 `json:"seconds,omitempty"`
+
+	// stage_start, and stage_end of a hit: what the key is made of
+	Inputs   map[string]InputUse `json:"inputs,omitempty"`   // by port
+	Params   map[string]string   `json:"params,omitempty"`   // parameter to its place
+	Preimage *cache.Digest       `json:"preimage,omitempty"` // blob
 
 	// progress
 	Done        float64 `json:"done,omitempty"`

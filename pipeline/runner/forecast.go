@@ -28,6 +28,7 @@ type Forecast struct {
 	Why      string
 	Key      string
 	Record   *cache.Record // of a hit
+	Inputs   map[string]InputUse
 }
 
 // Forecast says what a run would do, without doing it. A stage below one that will
@@ -42,6 +43,7 @@ func (r *Runner) Forecast(ctx context.Context) ([]Forecast, error) {
 	var all []Forecast
 	for _, s := range r.Plan.Upstream(r.Targets) {
 		f := r.forecast(ctx, s, records, prospects)
+		f.Inputs = r.knownUses(ctx, s, records)
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

@@ -31,6 +31,8 @@ type commands struct {
 	Get    getCommand    `cmd:"" help:"Copy an output of the last run out of the store."`
 	Log    logCommand    `cmd:"" help:"Print the log of a stage in the last run."`
 	Why    whyCommand    `cmd:"" help:"Say why a stage ran, or would run: down to the record, parameter or file."`
+	Runs   runsCommand   `cmd:"" help:"List the runs, newest first."`
+	Diff   diffCommand   `cmd:"" help:"Say in what two runs differ: parameters, records, metrics, scores, outputs."`
 	Chat   chatCommand   `cmd:"" help:"Talk to an adapter, or have it answer a file of prompts."`
 	Sanity sanityCommand `cmd:"" help:"Ask an adapter the questions of a suite."`
 	Init   initCommand   `cmd:"" help:"Write the example pipeline, its data and the schema into a folder."`

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -37,11 +38,7 @@ func (c *whyCommand) Run(a *app) error {
 	if c.JSON {
 		return printJSON(a.stdout, answer)
 	}
-	w := whyWriter{out: a.stdout, most: fewElements}
-	if c.All {
-		w.most = int(^uint(0) >> 1)
-	}
-	w.answer(answer)
+	newWhyWriter(a.stdout, c.All).answer(answer)
 	return nil
 }
 
@@ -102,6 +99,13 @@ const fewElements = 5
 type whyWriter struct {
 	out  io.Writer
 	most int
+}
+
+func newWhyWriter(out io.Writer, all bool) *whyWriter {
+	if all {
+		return &whyWriter{out: out, most: math.MaxInt}
+	}
+	return &whyWriter{out: out, most: fewElements}
 }
 
 func (w *whyWriter) line(depth int, format string, args ...any) {

@@ -78,6 +78,10 @@ func (m *matching) join(name func(old bool, i int) string) []pair {
 	return pairs
 }
 
+// nearest is how many elements at a place are looked at for one that is alike: it
+// keeps the time for two lists that have nothing in common linear.
+const nearest = 8
+
 // neighbours pairs what is left by place: elements behind the same matched element
 // belong together in order if they are alike.
 func (m *matching) neighbours(alike func(i, j int) bool) []pair {
@@ -104,7 +108,7 @@ func (m *matching) neighbours(alike func(i, j int) bool) []pair {
 			gap = m.partner[j]
 			continue
 		}
-		for k, i := range gaps[gap] {
+		for k, i := range gaps[gap][:min(len(gaps[gap]), nearest)] {
 			if alike(i, j) {
 				pairs = append(pairs, pair{i, j})
 				gaps[gap] = gaps[gap][k+1:]

@@ -25,6 +25,7 @@ var layers = []struct {
 	{"internal/problem", nil},
 	{"internal/atomicfile", nil},
 	{"internal/manifest", nil},
+	{"internal/metrics", nil},
 	{"internal/logging", nil},
 	{"internal/document", []string{"internal/problem"}},
 	{"internal/jsonfile", []string{"internal/problem"}},
@@ -43,6 +44,7 @@ var layers = []struct {
 	{"runtime/train", []string{"runtime/ops", "runtime/optim", "runtime/lora", "runtime/mistral"}},
 	{"runtime/generate", []string{"runtime/lora", "runtime/mistral"}},
 	{"runtime/eval", []string{"internal/…"}},
+	{"runtime/tfevents", []string{"internal/metrics"}},
 
 	// The contract, and the store. Neither knows the other.
 	{"stages", []string{"internal/document", "internal/problem"}},

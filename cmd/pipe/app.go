@@ -25,19 +25,20 @@ import (
 
 // commands is the command line. Each command has a file of its own.
 type commands struct {
-	Run    runCommand    `cmd:"" help:"Bring a pipeline up to date."`
-	Status statusCommand `cmd:"" help:"Show what is up to date and what would run."`
-	Graph  graphCommand  `cmd:"" help:"Draw a pipeline with the state of each stage."`
-	Get    getCommand    `cmd:"" help:"Copy an output of the last run out of the store."`
-	Log    logCommand    `cmd:"" help:"Print the log of a stage in the last run."`
-	Why    whyCommand    `cmd:"" help:"Say why a stage ran, or would run: down to the record, parameter or file."`
-	Runs   runsCommand   `cmd:"" help:"List the runs, newest first."`
-	Diff   diffCommand   `cmd:"" help:"Say in what two runs differ: parameters, records, metrics, scores, outputs."`
-	Chat   chatCommand   `cmd:"" help:"Talk to an adapter, or have it answer a file of prompts."`
-	Sanity sanityCommand `cmd:"" help:"Ask an adapter the questions of a suite."`
-	Init   initCommand   `cmd:"" help:"Write the example pipeline, its data and the schema into a folder."`
-	Stages stagesCommand `cmd:"" help:"List the stage kinds, or describe one."`
-	Schema schemaCommand `cmd:"" help:"Print the JSON Schema of pipeline files."`
+	Run     runCommand     `cmd:"" help:"Bring a pipeline up to date."`
+	Status  statusCommand  `cmd:"" help:"Show what is up to date and what would run."`
+	Graph   graphCommand   `cmd:"" help:"Draw a pipeline with the state of each stage."`
+	Get     getCommand     `cmd:"" help:"Copy an output of the last run out of the store."`
+	Log     logCommand     `cmd:"" help:"Print the log of a stage in the last run."`
+	Why     whyCommand     `cmd:"" help:"Say why a stage ran, or would run: down to the record, parameter or file."`
+	Runs    runsCommand    `cmd:"" help:"List the runs, newest first."`
+	Diff    diffCommand    `cmd:"" help:"Say in what two runs differ: parameters, records, metrics, scores, outputs."`
+	Metrics metricsCommand `cmd:"" help:"Draw the curves of a training; several runs over one another."`
+	Chat    chatCommand    `cmd:"" help:"Talk to an adapter, or have it answer a file of prompts."`
+	Sanity  sanityCommand  `cmd:"" help:"Ask an adapter the questions of a suite."`
+	Init    initCommand    `cmd:"" help:"Write the example pipeline, its data and the schema into a folder."`
+	Stages  stagesCommand  `cmd:"" help:"List the stage kinds, or describe one."`
+	Schema  schemaCommand  `cmd:"" help:"Print the JSON Schema of pipeline files."`
 
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

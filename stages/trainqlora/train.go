@@ -7,6 +7,7 @@
 package trainqlora
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,7 +42,7 @@ type Inputs struct {
 // Outputs of the kind.
 type Outputs struct {
 	Checkpoints string `port:"checkpoints" type:"folder" help:"PEFT adapters, checkpoint-STEP each, with chat.json"`
-	Metrics     string `port:"metrics" type:"file" help:"JSON Lines: every step, every checkpoint with hold-out figures and health, and how training ended"`
+	Metrics     string `port:"metrics" type:"file" help:"JSON Lines, as pipe metrics reads them of any stage: {\"step\":n, numbers…} a step; {\"checkpoint\":name,\"step\":n, numbers…, \"hold_out\":{numbers…},\"health\":…} a checkpoint; {\"end\":why,\"kept\":[names]} last"`
 }
 
 func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs) error {
@@ -84,6 +85,9 @@ func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs)
 		env.Note("stopped_by", string(outcome.Reason))
 		env.Log.Info("training ended", "by", string(outcome.Reason), "steps", outcome.Steps, "epochs", trainer.Epoch(), "health", string(outcome.Health), "checkpoints kept", len(outcome.Checkpoints))
 		err = s.line(ending{End: string(outcome.Reason), Steps: outcome.Steps, Kept: names(outcome.Checkpoints)})
+	}
+	if err == nil {
+		err = s.attachEvents()
 	}
 	return errors.Join(err, s.close())
 }
@@ -151,6 +155,7 @@ type session struct {
 
 	metrics *os.File
 	timing  io.WriteCloser
+	times   bytes.Buffer // what timing was given
 	started time.Time
 }
 
@@ -203,7 +208,7 @@ func (s *session) hooks() train.Hooks {
 func (s *session) step(r train.Report) {
 	// A full disk shows in the next write that can report it, a checkpoint's.
 	_ = s.line(r.Metrics)
-	fmt.Fprintf(s.timing, "{\"step\":%d,\"seconds\":%.3f,\"tokens_per_second\":%.1f}\n", r.Step, s.env.Now().Sub(s.started).Seconds(), r.TokensPerSecond)
+	fmt.Fprintf(io.MultiWriter(s.timing, &s.times), "{\"step\":%d,\"seconds\":%.3f,\"tokens_per_second\":%.1f}\n", r.Step, s.env.Now().Sub(s.started).Seconds(), r.TokensPerSecond)
 	health := ""
 	if r.Health != train.Unknown {
 		health = ", " + string(r.Health)

@@ -34,6 +34,7 @@ type commands struct {
 	Runs    runsCommand    `cmd:"" help:"List the runs, newest first."`
 	Diff    diffCommand    `cmd:"" help:"Say in what two runs differ: parameters, records, metrics, scores, outputs."`
 	Metrics metricsCommand `cmd:"" help:"Draw the curves of a training; several runs over one another."`
+	Lineage lineageCommand `cmd:"" help:"Say what made a published model: records, parameters, base, code."`
 	Chat    chatCommand    `cmd:"" help:"Talk to an adapter, or have it answer a file of prompts."`
 	Sanity  sanityCommand  `cmd:"" help:"Ask an adapter the questions of a suite."`
 	Init    initCommand    `cmd:"" help:"Write the example pipeline, its data and the schema into a folder."`

@@ -120,7 +120,7 @@ func (w *whyWriter) answer(a *explain.Answer) {
 	case a.Run == "":
 		w.line(0, "%s %s: %s", a.Stage, a.Outcome, a.Why)
 	default:
-		w.line(0, "%s %s on %s in run %s: %s", a.Stage, a.Outcome, a.Time.Local().Format("2006-01-02 15:04:05"), a.Run, orDash(a.Why))
+		w.line(0, "%s %s on %s in run %s: %s", a.Stage, a.Outcome, a.Time.Local().Format("2006-01-02 15:04:05"), a.Run, orUnchanged(a.Why))
 	}
 	if a.Against != "" {
 		w.line(0, "compared with run %s:", a.Against)
@@ -128,7 +128,7 @@ func (w *whyWriter) answer(a *explain.Answer) {
 	w.causes(1, a.Causes)
 }
 
-func orDash(s string) string {
+func orUnchanged(s string) string {
 	if s == "" {
 		return "nothing had changed"
 	}

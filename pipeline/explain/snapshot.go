@@ -2,6 +2,7 @@ package explain
 
 import (
 	"slices"
+	"strings"
 
 	"pipe/cache"
 	"pipe/pipeline/runner"
@@ -50,6 +51,9 @@ func past(store *cache.Store, p *runner.Past) *snapshot {
 		}
 		if e.Type == "stage_end" {
 			i.outcome, i.outputs = string(e.Outcome), e.Outputs
+			if i.why == "" {
+				i.why, _, _ = strings.Cut(e.Error, "\n")
+			}
 		}
 	}
 	for name, i := range s.stages {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"pipe/cache"
+	"pipe/internal/manifest"
 	"pipe/runtime/chat"
 )
 
@@ -101,4 +103,25 @@ func FuzzDiff(f *testing.F) {
 			t.Errorf("%d old, %d removed, %d new, %d added, %d changed, %d respaced", d.Old, len(d.Removed), d.New, len(d.Added), len(d.Changed), d.Respaced)
 		}
 	})
+}
+
+// TestCausesOfTheStageItself has a cause for each part of a description, known here
+// or not.
+func TestCausesOfTheStageItself(t *testing.T) {
+	description := func(version, tool string, params map[string]cache.Value) cache.Value {
+		return map[string]cache.Value{"kind": "command", "version": version, "params": params,
+			"tools": map[string]cache.Value{"sort": manifest.Sum([]byte(tool))}, "env": map[string]cache.Value{"LEVEL": tool}}
+	}
+	before := description("1", "a", map[string]cache.Value{"list": []cache.Value{"x", "y"}, "deep": map[string]cache.Value{"n": int64(1)}})
+	now := description("2", "b", map[string]cache.Value{"list": []cache.Value{"x", "z"}, "rate": 0.5})
+	c := &comparison{Explainer: &Explainer{}}
+	var got []string
+	for _, cause := range c.descriptionCauses(before, now, &instance{params: map[string]string{"rate": "p.yaml:1:2"}}) {
+		got = append(got, cause.What+": "+cause.Text+" "+cause.Place)
+	}
+	want := []string{"code: the code of its kind is version 2, and was 1 ", "parameter: deep.n: 1 → nothing ", "parameter: list: a list of 2 → a list of 2 ",
+		"parameter: rate: nothing → 0.5 p.yaml:1:2", `declared: env LEVEL: "a" → "b" `, "declared: tool sort has changed "}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
 }

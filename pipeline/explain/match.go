@@ -5,8 +5,7 @@ type pair struct{ old, new int }
 
 // matching is how the elements of two lists belong together.
 type matching struct {
-	same           []pair // equal elements, by the order of the new list
-	oldLeft        []int  // elements without an equal, rising
+	oldLeft        []int // elements without an equal, rising
 	newLeft        []int
 	partner        []int // by new element: its old one, or -1
 	reordered      bool  // equal elements stand in another order
@@ -47,7 +46,6 @@ func match(old, new []string) *matching {
 			continue
 		}
 		i := m.partner[j]
-		m.same = append(m.same, pair{i, j})
 		m.reordered = m.reordered || i < last
 		last = i
 	}

@@ -25,6 +25,7 @@ var layers = []struct {
 	{"internal/problem", nil},
 	{"internal/atomicfile", nil},
 	{"internal/manifest", nil},
+	{"internal/metrics", nil},
 	{"internal/logging", nil},
 	{"internal/redact", nil},
 	{"internal/document", []string{"internal/problem"}},
@@ -44,6 +45,7 @@ var layers = []struct {
 	{"runtime/train", []string{"runtime/ops", "runtime/optim", "runtime/lora", "runtime/mistral"}},
 	{"runtime/generate", []string{"runtime/lora", "runtime/mistral"}},
 	{"runtime/eval", []string{"internal/…"}},
+	{"runtime/tfevents", []string{"internal/metrics"}},
 
 	// The contract, and the store. Neither knows the other.
 	{"stages", []string{"internal/document", "internal/problem"}},
@@ -58,6 +60,8 @@ var layers = []struct {
 	{"pipeline", []string{"stages", "internal/…"}},
 	{"pipeline/source", []string{"cache", "internal/…"}},
 	{"pipeline/runner", []string{"pipeline", "pipeline/source", "stages", "cache", "internal/…"}},
+
+	{"pipeline/explain", []string{"pipeline/runner", "stages", "cache", "internal/…"}},
 
 	// Embedded files.
 	{"models", nil},

@@ -343,3 +343,36 @@ func TestRecordBytesArePinned(t *testing.T) {
 		t.Errorf("the action record has moved (%v)\ngot\n%s\nwant\n%s", err, b, want)
 	}
 }
+
+func TestKeepStoresWhatWasPinned(t *testing.T) {
+	s := openTest(t)
+	dir := t.TempDir()
+	file, folder := filepath.Join(dir, "data.jsonl"), filepath.Join(dir, "folder")
+	write(t, file, "one")
+	write(t, filepath.Join(folder, "a"), "a")
+	write(t, filepath.Join(folder, "b"), "b")
+	for _, test := range []struct {
+		path     string
+		patterns []string
+	}{{file, nil}, {folder, nil}, {folder, []string{"a*"}}} {
+		pin, err := s.PinPath(context.Background(), test.path, test.patterns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Has(pin.Object) {
+			t.Errorf("%s %v: there before it was kept", test.path, test.patterns)
+		}
+		if err := s.Keep(context.Background(), pin); err != nil || !s.Has(pin.Object) || s.Verify(pin.Object) != nil {
+			t.Errorf("%s %v: not kept: %v", test.path, test.patterns, err)
+		}
+	}
+	pin, err := s.PinPath(context.Background(), file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = openTest(t)
+	write(t, file, "two")
+	if err := s.Keep(context.Background(), pin); err == nil || s.Has(pin.Object) {
+		t.Errorf("kept what is no longer what was pinned: %v", err)
+	}
+}

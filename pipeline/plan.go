@@ -14,8 +14,9 @@ const DefaultProfile = "default"
 type Plan struct {
 	Name    string
 	Profile string
-	File    string  // as it was given
-	Steps   []*Step // every step after the steps that it reads from
+	File    string   // as it was given
+	Set     []string // of Options
+	Steps   []*Step  // every step after the steps that it reads from
 }
 
 // Step is a stage bound to its kind.

@@ -49,6 +49,7 @@ func (f *File) Resolve(kinds *stages.Registry, opts Options) (*Plan, error) {
 		p.Profile = name
 		if name == opts.Profile {
 			plan = p
+			plan.Set = opts.Set
 		}
 		problems = append(problems, r.problems...)
 	}

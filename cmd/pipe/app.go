@@ -32,6 +32,11 @@ type commands struct {
 	Graph    graphCommand    `cmd:"" help:"Draw a pipeline with the state of each stage."`
 	Get      getCommand      `cmd:"" help:"Copy an output of the last run out of the store."`
 	Log      logCommand      `cmd:"" help:"Print the log of a stage in the last run."`
+	Why      whyCommand      `cmd:"" help:"Say why a stage ran, or would run: down to the record, parameter or file."`
+	Runs     runsCommand     `cmd:"" help:"List the runs, newest first."`
+	Diff     diffCommand     `cmd:"" help:"Say in what two runs differ: parameters, records, metrics, scores, outputs."`
+	Metrics  metricsCommand  `cmd:"" help:"Draw the curves of a training; several runs over one another."`
+	Lineage  lineageCommand  `cmd:"" help:"Say what made a published model: records, parameters, base, code."`
 	Rollback rollbackCommand `cmd:"" help:"Put an earlier version back where a folder is published."`
 	Chat     chatCommand     `cmd:"" help:"Talk to an adapter, or have it answer a file of prompts."`
 	Sanity   sanityCommand   `cmd:"" help:"Ask an adapter the questions of a suite."`
@@ -207,7 +212,8 @@ func lastRun(store *cache.Store, keep func(p *runner.Past) bool) (*runner.Past, 
 	return found, err
 }
 
-// planFor returns the plan for a file, or without one for the newest run's.
+// planFor returns the plan for a file, or without one for the newest run's, with its
+// profile and --set.
 func (a *app) planFor(store *cache.Store, file, profile string, sets []string) (*pipeline.Plan, error) {
 	if file == "" {
 		last, err := lastRun(store, nil)
@@ -225,6 +231,9 @@ func (a *app) planFor(store *cache.Store, file, profile string, sets []string) (
 		}
 		if profile == "" && last.Start.Profile != pipeline.DefaultProfile {
 			profile = last.Start.Profile
+		}
+		if dir, err := os.Getwd(); err == nil && len(sets) == 0 && dir == last.Start.Dir {
+			sets = last.Start.Set
 		}
 	}
 	return a.resolve(file, profile, sets)

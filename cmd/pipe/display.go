@@ -353,17 +353,9 @@ func printForecasts(w io.Writer, forecasts []runner.Forecast) {
 
 // printSummary is the last line of a run.
 func printSummary(w io.Writer, sum runner.Summary) {
-	counts := map[runner.Outcome]int{}
-	var total float64
+	n := map[runner.Outcome]int{}
 	for _, s := range sum.Stages {
-		counts[s.Outcome]++
-		total += s.Seconds
+		n[s.Outcome]++
 	}
-	var parts []string
-	for _, o := range []runner.Outcome{runner.Ran, runner.Cached, runner.Failed, runner.Skipped, runner.Interrupted} {
-		if n := counts[o]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, o))
-		}
-	}
-	fmt.Fprintf(w, "\n%s\n", strings.Join(parts, ", "))
+	fmt.Fprintf(w, "\n%s\n", counts(n))
 }

@@ -85,6 +85,11 @@ func (n *Node) File() string {
 	return n.src.name
 }
 
+// Place is the node's "file:line:col"; the file alone for text that has no lines.
+func (n *Node) Place() string {
+	return problem.Problem{File: n.File(), Line: n.Pos.Line, Col: n.Pos.Col}.Place()
+}
+
 // Get returns the value of a key, or nil. n may be nil or no map.
 func (n *Node) Get(key string) *Node {
 	if n == nil {

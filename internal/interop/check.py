@@ -80,6 +80,32 @@ def load_adapter(model):
     return peft.eval()
 
 
+def reads_with_tensorboard():
+    """Every scalar of the event files is what the metrics say, step by step."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    (run,) = (WORK / "events").iterdir()
+    events = EventAccumulator(str(run))
+    events.Reload()
+    got = {tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
+    missing = wrong = n = 0
+    for line in (WORK / "metrics.jsonl").read_text().splitlines():
+        m = json.loads(line)
+        if "step" not in m:
+            continue
+        folder = "checkpoint/" if "checkpoint" in m else "train/"
+        values = {**m, **{f"hold_out.{k}": v for k, v in m.get("hold_out", {}).items()}}
+        for name, value in values.items():
+            if name == "step" or isinstance(value, (str, list, dict)):
+                continue
+            n += 1
+            found = got.get(folder + name, {}).get(m["step"])
+            missing += found is None
+            wrong += found is not None and abs(found - value) > 1e-6 * max(1, abs(value))
+    check("tensorboard reads the event file", n > 0 and missing == wrong == 0, f"{n} scalars, {missing} missing, {wrong} wrong")
+    walls = [e.wall_time for e in events.Scalars("train/tokens_per_second")]
+    check("their clock rises", len(walls) > 1 and walls == sorted(walls) and walls[-1] > walls[0], f"{walls[-1] - walls[0]:.1f} s")
+
+
 def answers(model):
     tok = sentencepiece.SentencePieceProcessor(model_file=str(BASE / "tokenizer.model"))
     said = [json.loads(line) for line in (WORK / "report/answers.jsonl").read_text().splitlines()]
@@ -102,6 +128,7 @@ def answers(model):
 
 
 reads_with_safetensors()
+reads_with_tensorboard()
 with torch.no_grad():
     base = load_base()
     answers(load_adapter(base))

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -224,56 +223,4 @@ func (r *Runner) keyedSecrets(s *pipeline.Step, secrets map[string]string) probl
 		}
 	}
 	return problems
-}
-
-// diffEnvironments says what of the world outside moved between two descriptions.
-func diffEnvironments(old, new map[string]cache.Value) []string {
-	inner := func(d map[string]cache.Value, key string) map[string]cache.Value {
-		m, _ := d[key].(map[string]cache.Value)
-		return m
-	}
-	var reasons []string
-	before, now := inner(old, "env"), inner(new, "env")
-	for _, name := range sortedNames(before, now) {
-		if a, b := before[name], now[name]; !reflect.DeepEqual(a, b) {
-			reasons = append(reasons, fmt.Sprintf("env %s: %s → %s", name, showVariable(before, name), showVariable(now, name)))
-		}
-	}
-	before, now = inner(old, "tools"), inner(new, "tools")
-	for _, name := range sortedNames(before, now) {
-		a, had := before[name]
-		b, has := now[name]
-		switch {
-		case !had:
-			reasons = append(reasons, fmt.Sprintf("tool %s is new", name))
-		case !has:
-			reasons = append(reasons, fmt.Sprintf("tool %s is gone", name))
-		case a != b:
-			reasons = append(reasons, fmt.Sprintf("tool %s has other bytes", name))
-		}
-	}
-	if !reflect.DeepEqual(old["secrets"], new["secrets"]) {
-		reasons = append(reasons, "the secrets have other names")
-	}
-	return reasons
-}
-
-func sortedNames(a, b map[string]cache.Value) []string {
-	names := maps.Clone(a)
-	if names == nil {
-		names = map[string]cache.Value{}
-	}
-	maps.Copy(names, b)
-	return slices.Sorted(maps.Keys(names))
-}
-
-func showVariable(vars map[string]cache.Value, name string) string {
-	value, declared := vars[name]
-	switch {
-	case !declared:
-		return "not declared"
-	case value == nil:
-		return "not set"
-	}
-	return showValue(value)
 }

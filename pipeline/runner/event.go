@@ -20,6 +20,7 @@ type Event struct {
 	Profile  string   `json:"profile,omitempty"`
 	File     string   `json:"file,omitempty"`
 	Dir      string   `json:"dir,omitempty"` // the working directory
+	Set      []string `json:"set,omitempty"` // --set
 	Targets  []string `json:"targets,omitempty"`
 	Stages   []string `json:"stages,omitempty"` // of the run, in order
 
@@ -33,6 +34,11 @@ type Event struct {
 	// retry, stage_end
 	Attempt  int `json:"attempt,omitempty"`  // which one begins, or was the last
 	Attempts int `json:"attempts,omitempty"` // how many there are at most
+
+	// stage_start, and stage_end of a hit: what the key is made of
+	Inputs   map[string]InputUse `json:"inputs,omitempty"`   // by port
+	Params   map[string]string   `json:"params,omitempty"`   // parameter to its place
+	Preimage *cache.Digest       `json:"preimage,omitempty"` // blob
 
 	// progress
 	Done        float64 `json:"done,omitempty"`

@@ -20,7 +20,7 @@ func (r *Runner) explain(s *pipeline.Step, inputs []boundInput, preimage []byte)
 	if !ok {
 		return "first run"
 	}
-	before, err := r.lastPreimage(last.Key)
+	before, err := PreimageOf(r.Store, last.Key)
 	if err != nil {
 		return "the last result is no longer known"
 	}
@@ -28,61 +28,184 @@ func (r *Runner) explain(s *pipeline.Step, inputs []boundInput, preimage []byte)
 	if err != nil {
 		return ""
 	}
-	reasons := diffPreimages(before, now, s, inputs)
+	var reasons []string
+	for _, c := range DiffPreimages(before, now) {
+		reasons = append(reasons, c.reason(inputs))
+	}
 	if len(reasons) == 0 {
 		return "the last result is no longer in the store"
 	}
 	return strings.Join(reasons, "; ")
 }
 
-func (r *Runner) lastPreimage(key string) (cache.Value, error) {
+// PreimageOf reads the pre-image that the record of a key keeps: a map with the
+// entries description and inputs (docs/cache-format.md).
+func PreimageOf(store *cache.Store, key string) (cache.Value, error) {
 	var k cache.Key
 	if err := k.UnmarshalText([]byte(key)); err != nil {
 		return nil, err
 	}
-	record, err := r.Store.ReadRecord(k)
+	record, err := store.ReadRecord(k)
 	if err != nil {
 		return nil, err
 	}
 	if record.Preimage == nil {
 		return nil, fmt.Errorf("record %s has no pre-image", k.Short())
 	}
-	b, err := r.Store.ReadCompressed(*record.Preimage)
+	return ReadPreimage(store, *record.Preimage)
+}
+
+// ReadPreimage reads a stored pre-image.
+func ReadPreimage(store *cache.Store, d cache.Digest) (cache.Value, error) {
+	b, err := store.ReadCompressed(d)
 	if err != nil {
 		return nil, err
 	}
 	return cache.ParseValue(b)
 }
 
-func diffPreimages(before, now cache.Value, s *pipeline.Step, inputs []boundInput) []string {
-	var reasons []string
+// Part is a part of a pre-image. What a description holds beside the parts that are
+// named here, such as tools or variables that a stage declares, is a Part by its own
+// name, with an entry a Change.
+type Part string
+
+const (
+	KindPart    Part = "kind"
+	VersionPart Part = "version"
+	ParamPart   Part = "params"
+	InputPart   Part = "inputs"
+	OutputsPart Part = "outputs"
+	EnvPart     Part = "env"
+	ToolsPart   Part = "tools"
+	SecretsPart Part = "secrets"
+)
+
+// Change is one thing in which two pre-images differ.
+type Change struct {
+	Part     Part
+	Name     string      // a parameter, nested ones joined by dots; a port
+	Old, New cache.Value // nil also where it is absent
+	IsNew    bool        // absent before: a parameter was at its default
+	IsGone   bool        // absent now
+}
+
+// DiffPreimages lists what differs between two pre-images: kind, version, parameters,
+// inputs, outputs, and the rest.
+func DiffPreimages(before, now cache.Value) []Change {
 	old, new := entry(before, "description"), entry(now, "description")
-	for _, name := range []string{"kind", "version"} {
-		if a, b := old[name], new[name]; !reflect.DeepEqual(a, b) {
-			reasons = append(reasons, fmt.Sprintf("%s %v → %v", name, a, b))
-		}
+	var changes []Change
+	for _, part := range []Part{KindPart, VersionPart} {
+		changes = append(changes, diffValue(part, "", old, new, string(part))...)
 	}
-	reasons = append(reasons, diffMaps("", entry(old, "params"), entry(new, "params"))...)
+	changes = append(changes, diffMaps(ParamPart, "", entry(old, "params"), entry(new, "params"))...)
 	oldIn, newIn := entry(before, "inputs"), entry(now, "inputs")
-	for _, in := range inputs {
-		port := in.input.Port.Name
-		switch a, had := oldIn[port]; {
-		case !had:
-			reasons = append(reasons, fmt.Sprintf("input %s is new", port))
-		case !reflect.DeepEqual(a, newIn[port]):
-			reasons = append(reasons, inputReason(in))
+	for _, port := range names(oldIn, newIn) {
+		a, had := oldIn[port]
+		b, has := newIn[port]
+		if !reflect.DeepEqual(a, b) {
+			changes = append(changes, Change{Part: InputPart, Name: port, Old: a, New: b, IsNew: !had, IsGone: !has})
 		}
 	}
-	for _, port := range slices.Sorted(maps.Keys(oldIn)) {
-		if _, has := newIn[port]; !has {
-			reasons = append(reasons, fmt.Sprintf("input %s is gone", port))
+	for _, part := range names(old, new) {
+		switch Part(part) {
+		case KindPart, VersionPart, ParamPart, InputPart:
+		default:
+			changes = append(changes, diffValue(Part(part), "", old, new, part)...)
 		}
 	}
-	reasons = append(reasons, diffEnvironments(old, new)...)
-	if !reflect.DeepEqual(old["outputs"], new["outputs"]) {
-		reasons = append(reasons, "the outputs have other names")
+	return changes
+}
+
+func entry(v cache.Value, name string) map[string]cache.Value {
+	m, _ := v.(map[string]cache.Value)
+	inner, _ := m[name].(map[string]cache.Value)
+	return inner
+}
+
+func names(a, b map[string]cache.Value) []string {
+	all := maps.Clone(a)
+	if all == nil {
+		all = map[string]cache.Value{}
 	}
-	return reasons
+	maps.Copy(all, b)
+	return slices.Sorted(maps.Keys(all))
+}
+
+func diffMaps(part Part, prefix string, old, new map[string]cache.Value) []Change {
+	var changes []Change
+	for _, n := range names(old, new) {
+		changes = append(changes, diffValue(part, prefix, old, new, n)...)
+	}
+	return changes
+}
+
+// diffValue compares one entry of two maps; maps in it are compared entry by entry,
+// an absent one as an empty one.
+func diffValue(part Part, prefix string, old, new map[string]cache.Value, name string) []Change {
+	a, had := old[name]
+	b, has := new[name]
+	if reflect.DeepEqual(a, b) && had == has {
+		return nil
+	}
+	inner, isMap := a.(map[string]cache.Value)
+	inner2, isMap2 := b.(map[string]cache.Value)
+	if (isMap || !had) && (isMap2 || !has) {
+		if part != ParamPart && prefix == "" { // description.tools.sort is the change "sort" of the part tools
+			return diffMaps(part, "", inner, inner2)
+		}
+		return diffMaps(part, prefix+name+".", inner, inner2)
+	}
+	return []Change{{Part: part, Name: strings.TrimSuffix(prefix+name, "."), Old: a, New: b, IsNew: !had, IsGone: !has}}
+}
+
+// reason is a change in the one line that a run shows.
+func (c Change) reason(inputs []boundInput) string {
+	switch c.Part {
+	case KindPart, VersionPart:
+		return fmt.Sprintf("%s %v → %v", c.Part, c.Old, c.New)
+	case OutputsPart:
+		return "the outputs have other names"
+	case InputPart:
+		for _, in := range inputs {
+			if in.input.Port.Name == c.Name && !c.IsNew {
+				return inputReason(in)
+			}
+		}
+		if c.IsGone {
+			return fmt.Sprintf("input %s is gone", c.Name)
+		}
+		return fmt.Sprintf("input %s is new", c.Name)
+	case ParamPart:
+		return fmt.Sprintf("%s: %s → %s", c.Name, ShowValue(c.Old, c.IsNew), ShowValue(c.New, c.IsGone))
+	}
+	return c.worldReason()
+}
+
+// worldReason is reason for what a stage declares of the world outside.
+func (c Change) worldReason() string {
+	switch {
+	case c.Part == EnvPart:
+		return fmt.Sprintf("env %s: %s → %s", c.Name, showVariable(c.Old, c.IsNew), showVariable(c.New, c.IsGone))
+	case c.Part == SecretsPart:
+		return "the secrets have other names"
+	case c.Part != ToolsPart:
+		return fmt.Sprintf("%s %s changed", c.Part, c.Name)
+	case c.IsNew:
+		return fmt.Sprintf("tool %s is new", c.Name)
+	case c.IsGone:
+		return fmt.Sprintf("tool %s is gone", c.Name)
+	}
+	return fmt.Sprintf("tool %s has other bytes", c.Name)
+}
+
+func showVariable(v cache.Value, absent bool) string {
+	switch {
+	case absent:
+		return "not declared"
+	case v == nil:
+		return "not set"
+	}
+	return ShowValue(v, false)
 }
 
 func inputReason(in boundInput) string {
@@ -92,47 +215,18 @@ func inputReason(in boundInput) string {
 	return fmt.Sprintf("%s changed (%s)", in.input.Source, in.input.Port.Name)
 }
 
-func entry(v cache.Value, name string) map[string]cache.Value {
-	m, _ := v.(map[string]cache.Value)
-	inner, _ := m[name].(map[string]cache.Value)
-	return inner
-}
-
-// diffMaps lists what differs between two nested maps of parameters.
-func diffMaps(prefix string, old, new map[string]cache.Value) []string {
-	names := map[string]bool{}
-	for n := range old {
-		names[n] = true
+// ShowValue is a parameter in a few words. absent says that it was left out of the key.
+func ShowValue(v cache.Value, absent bool) string {
+	if absent {
+		return "default"
 	}
-	for n := range new {
-		names[n] = true
-	}
-	var reasons []string
-	for _, n := range slices.Sorted(maps.Keys(names)) {
-		a, b := old[n], new[n]
-		if reflect.DeepEqual(a, b) {
-			continue
-		}
-		inner, isMap := a.(map[string]cache.Value)
-		inner2, isMap2 := b.(map[string]cache.Value)
-		if isMap && isMap2 {
-			reasons = append(reasons, diffMaps(prefix+n+".", inner, inner2)...)
-			continue
-		}
-		reasons = append(reasons, fmt.Sprintf("%s%s: %s → %s", prefix, n, showValue(a), showValue(b)))
-	}
-	return reasons
-}
-
-// showValue is a parameter in a reason. nil is one that was left out of the key.
-func showValue(v cache.Value) string {
 	switch x := v.(type) {
 	case nil:
-		return "default"
+		return "nothing"
 	case string:
 		const most = 40
-		if len(x) > most {
-			x = x[:most] + "…"
+		if runes := []rune(x); len(runes) > most {
+			x = string(runes[:most]) + "…"
 		}
 		return fmt.Sprintf("%q", x)
 	case []cache.Value:

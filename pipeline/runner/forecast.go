@@ -28,6 +28,8 @@ type Forecast struct {
 	Why      string
 	Key      string
 	Record   *cache.Record // of a hit
+	Inputs   map[string]InputUse
+	Describe func() cache.Value // the description in the step's pre-image
 }
 
 // Forecast says what a run would do, without doing it. A stage below one that will
@@ -42,6 +44,7 @@ func (r *Runner) Forecast(ctx context.Context) ([]Forecast, error) {
 	var all []Forecast
 	for _, s := range r.Plan.Upstream(r.Targets) {
 		f := r.forecast(ctx, s, records, prospects)
+		f.Inputs = r.knownUses(ctx, s, records)
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -56,7 +59,7 @@ func (r *Runner) Forecast(ctx context.Context) ([]Forecast, error) {
 }
 
 func (r *Runner) forecast(ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record, prospects map[*pipeline.Step]Prospect) Forecast {
-	f := Forecast{Step: s}
+	f := Forecast{Step: s, Describe: func() cache.Value { return r.describeNow(ctx, s) }}
 	var waits []string
 	for _, in := range s.Inputs {
 		if in.From == nil || prospects[in.From] == WouldHit || slices.Contains(waits, in.From.Name) {

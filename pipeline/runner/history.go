@@ -125,7 +125,8 @@ func parseHistory(id string, b []byte) *Past {
 	p := &Past{ID: id}
 	for line := range bytes.Lines(b) {
 		var e Event
-		if json.Unmarshal(line, &e) != nil {
+		// A summary is no Event: its stages are results.
+		if json.Unmarshal(line, &e) != nil && e.Type != "summary" {
 			continue // the last line of a run that was killed
 		}
 		switch e.Type {

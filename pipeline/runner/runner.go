@@ -236,7 +236,7 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	}
 	steps := r.Plan.Upstream(r.Targets)
 	r.mask = redact.New(r.secrets(steps))
-	start := Event{Type: "run_start", Run: r.id, Pipeline: r.Plan.Name, Profile: r.Plan.Profile, File: r.Plan.File, Dir: r.Dir, Targets: r.Targets}
+	start := Event{Type: "run_start", Run: r.id, Pipeline: r.Plan.Name, Profile: r.Plan.Profile, File: r.Plan.File, Dir: r.Dir, Set: r.Plan.Set, Targets: r.Targets}
 	for _, s := range steps {
 		start.Stages = append(start.Stages, s.Name)
 	}
@@ -361,6 +361,9 @@ func (r *Runner) stageEnd(res stepResult) {
 	}
 	if res.record != nil {
 		e.Outputs, e.Withheld = res.record.Outputs, res.record.Withheld
+	}
+	if res.outcome == Cached {
+		e.Inputs, e.Params = res.inputs, res.step.Params.Places()
 	}
 	if res.err != nil && res.outcome == Failed {
 		e.Error = res.err.Error()

@@ -49,6 +49,7 @@ type stepResult struct {
 	key       string
 	why       string
 	record    *cache.Record
+	inputs    map[string]InputUse // of a hit
 	seconds   float64
 	attempts  int // that were made
 	err       error
@@ -106,7 +107,7 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 	case res.why == "":
 		res.why = r.explain(s, a.inputs, a.preimage)
 	}
-	r.emit(Event{Type: "stage_start", Stage: s.Name, Key: res.key, Why: res.why})
+	r.emit(a.startEvent(res.why))
 	fresh := recompute
 	run := func(a *attempt) error { return a.run(ctx, started, recompute) }
 	if s.Params.Resumable() {
@@ -151,6 +152,7 @@ func (a *attempt) hit(res *stepResult) bool {
 		return false
 	}
 	res.outcome, res.record = Cached, record
+	res.inputs = usesOf(a.inputs)
 	a.log.replay(record)
 	return true
 }
@@ -197,6 +199,7 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) er
 	if err != nil {
 		return err
 	}
+	a.keepInputs(ctx)
 	outputs := make(map[string]string, len(a.step.Outputs))
 	for _, o := range a.step.Outputs {
 		outputs[o.Name] = filepath.Join(dir, "out", o.Name)

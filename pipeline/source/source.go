@@ -171,6 +171,15 @@ func (p Pin) Fetch(dst string) error {
 	return nil
 }
 
+// Keep stores the content of a workspace source of at most so many bytes, so that it
+// can be compared with later. It does nothing for other sources.
+func (p Pin) Keep(ctx context.Context, store *cache.Store, most int64) error {
+	if p.path == nil || p.Object.Size > most {
+		return nil
+	}
+	return store.Keep(ctx, *p.path)
+}
+
 // chosen is the part of a file system that was pinned.
 type chosen struct {
 	fs.FS

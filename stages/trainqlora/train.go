@@ -43,7 +43,7 @@ type Inputs struct {
 // Outputs of the kind.
 type Outputs struct {
 	Checkpoints string `port:"checkpoints" type:"folder" help:"PEFT adapters, checkpoint-STEP each, with chat.json"`
-	Metrics     string `port:"metrics" type:"file" help:"JSON Lines: every step, every checkpoint with hold-out figures and health, and how training ended"`
+	Metrics     string `port:"metrics" type:"file" help:"JSON Lines, as pipe metrics reads them of any stage: {\"step\":n, numbers…} a step; {\"checkpoint\":name,\"step\":n, numbers…, \"hold_out\":{numbers…},\"health\":…} a checkpoint; {\"end\":why,\"kept\":[names]} last"`
 }
 
 func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs) error {
@@ -106,7 +106,10 @@ func (s *session) train(ctx context.Context, plan train.Plan, holdOut []train.Sa
 	}
 	env.Note("stopped_by", string(outcome.Reason))
 	env.Log.Info("training ended", "by", string(outcome.Reason), "steps", outcome.Steps, "epochs", s.trainer.Epoch(), "health", string(outcome.Health), "checkpoints kept", len(outcome.Checkpoints))
-	return s.line(ending{End: string(outcome.Reason), Steps: outcome.Steps, Kept: names(outcome.Checkpoints)})
+	if err := s.line(ending{End: string(outcome.Reason), Steps: outcome.Steps, Kept: names(outcome.Checkpoints)}); err != nil {
+		return err
+	}
+	return s.attachEvents()
 }
 
 // checkQuantized refuses a base in full precision: the adapter would belong to a

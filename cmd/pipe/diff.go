@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"pipe/cache"
+	"pipe/pipeline/explain"
+)
+
+type diffCommand struct {
+	storeFlag
+	From string `arg:"" name:"run" optional:"" default:"last~1" help:"A run: an id, the beginning or end of one, last, last~1."`
+	To   string `arg:"" name:"other" optional:"" default:"last" help:"Another."`
+	All  bool   `help:"List every record that changed, not the first few."`
+	JSON bool   `name:"json" help:"Print the difference as one JSON object."`
+}
+
+// Run is called by kong.
+func (c *diffCommand) Run(a *app) error {
+	store, err := openStore(c.Store)
+	if err != nil {
+		return err
+	}
+	from, err := findRun(store, c.From)
+	if err != nil {
+		return err
+	}
+	to, err := findRun(store, c.To)
+	if err != nil {
+		return err
+	}
+	d, err := (&explain.Explainer{Store: store, Kinds: a.kinds}).Diff(from, to)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(a.stdout, d)
+	}
+	w := newWhyWriter(a.stdout, c.All)
+	for _, r := range []explain.Run{d.From, d.To} {
+		w.line(0, "%s  %s  %s (%s)  %s", r.ID, r.Time.Local().Format("2006-01-02 15:04:05"), r.Pipeline, r.Profile, counts(r.Counts))
+	}
+	if len(d.Stages) == 0 {
+		w.line(0, "\nnothing differs")
+	}
+	for _, s := range d.Stages {
+		w.stageDiff(s)
+	}
+	return nil
+}
+
+func (w *whyWriter) stageDiff(s explain.StageDiff) {
+	fmt.Fprintln(w.out)
+	if s.Only != "" {
+		w.line(0, "%s  only in %s", s.Stage, s.Only)
+		return
+	}
+	w.line(0, "%s", s.Stage)
+	w.causes(1, s.Changes)
+	for _, name := range slices.Sorted(maps.Keys(s.Metrics)) {
+		v := s.Metrics[name]
+		w.line(1, "%s: %s → %s", name, number(v.Old), number(v.New))
+	}
+	if s.Scores != nil {
+		w.line(1, "best score: %s → %s", number(s.Scores.Best.Old), number(s.Scores.Best.New))
+		if s.Scores.Chosen != (explain.Values{}) {
+			w.line(1, "score of what was chosen: %s → %s", number(s.Scores.Chosen.Old), number(s.Scores.Chosen.New))
+		}
+		if !s.Scores.Comparable {
+			w.line(1, "of another suite, base or template: the scores cannot be compared")
+		}
+	}
+	for _, port := range slices.Sorted(maps.Keys(s.Outputs)) {
+		o := s.Outputs[port]
+		w.line(1, "%s: %s → %s", port, objectText(o.Old), objectText(o.New))
+	}
+}
+
+func number(v *float64) string {
+	if v == nil {
+		return "–"
+	}
+	return showField(*v)
+}
+
+func objectText(o *cache.Object) string {
+	if o == nil {
+		return "not made"
+	}
+	return fmt.Sprintf("%s (%s bytes)", o.Digest.Short(), count(float64(o.Size)))
+}

@@ -28,6 +28,7 @@ var layers = []struct {
 	{"internal/logging", nil},
 	{"internal/document", []string{"internal/problem"}},
 	{"internal/jsonfile", []string{"internal/problem"}},
+	{"internal/cron", []string{"internal/problem"}},
 
 	// What stages compute with.
 	{"runtime/ops", nil},

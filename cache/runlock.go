@@ -55,8 +55,12 @@ func (s *Store) RegisterRun(ctx context.Context, name string, alone bool) (end f
 
 // liveRun names a run that is under way, or nothing, and removes what dead ones left.
 func liveRun(dir string) string {
-	files, _ := filepath.Glob(filepath.Join(dir, "run-*"))
-	for _, file := range files {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Name() == gateName {
+			continue
+		}
+		file := filepath.Join(dir, e.Name())
 		remove, ok, err := lockFile(file, true, "")
 		switch {
 		case err != nil:

@@ -14,6 +14,7 @@ type Plan struct {
 	Profile string
 	File    string  // as it was given
 	Steps   []*Step // every step after the steps that it reads from
+	Hooks   Hooks
 }
 
 // Step is a stage bound to its kind.

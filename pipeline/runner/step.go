@@ -77,7 +77,7 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 	if !recompute && a.hit(&res) {
 		return res
 	}
-	unlock, err := r.Store.LockKey(ctx, a.key, func(holder string) {
+	unlock, err := r.lockKey(ctx, a.key, func(holder string) {
 		a.log.Info("another run computes this stage; waiting for it", "holder", holder)
 	})
 	if err != nil {
@@ -132,6 +132,9 @@ func (a *attempt) hit(res *stepResult) bool {
 
 func failed(ctx context.Context, res stepResult, err error) stepResult {
 	res.outcome, res.err = Failed, err
+	if isBusy(err) {
+		res.outcome, res.why = Skipped, err.Error()
+	}
 	if ctx.Err() != nil {
 		res.outcome, res.err = Interrupted, ctx.Err()
 	}

@@ -29,6 +29,7 @@ var layers = []struct {
 	{"internal/document", []string{"internal/problem"}},
 	{"internal/jsonfile", []string{"internal/problem"}},
 	{"internal/cron", []string{"internal/problem"}},
+	{"internal/schedule", []string{"internal/cron"}},
 
 	// What stages compute with.
 	{"runtime/ops", nil},

@@ -20,14 +20,11 @@ func (j *Job) crontab() ([]File, error) {
 	}
 	var variables []string
 	for _, v := range []struct{ name, value string }{{"PATH", j.Path}, {"HOME", j.Home}, {"PIPE_STORE", j.Store}} {
-		quote := `"`
-		if strings.Contains(v.value, quote) {
-			quote = "'"
+		text, err := cronValue(v.value)
+		if err != nil {
+			return nil, fmt.Errorf("cron: %s: %w", v.name, err)
 		}
-		if strings.Contains(v.value, quote) {
-			return nil, fmt.Errorf("cron: %s: %q: a crontab cannot hold both kinds of quotes", v.name, v.value)
-		}
-		variables = append(variables, v.name+"="+quote+v.value+quote)
+		variables = append(variables, v.name+"="+text)
 	}
 	log := filepath.Join(j.Dir, j.Name()+".log")
 	command := fmt.Sprintf("cd %s && %s %s %s 2>&1 | tee -a %s", shellQuote(j.Dir), shellQuote(j.Binary), j.flags(), shellQuote(j.File), shellQuote(log))
@@ -50,3 +47,18 @@ func (j *Job) crontab() ([]File, error) {
 
 // cronCommand writes a command for a crontab, where % ends it.
 func cronCommand(command string) string { return strings.ReplaceAll(command, "%", `\%`) }
+
+// cronValue writes the value of a variable for a crontab: in quotes, which end at the
+// next one of their kind. A value with both kinds stands without, where blanks around
+// it would be lost.
+func cronValue(value string) (string, error) {
+	switch {
+	case !strings.Contains(value, `"`):
+		return `"` + value + `"`, nil
+	case !strings.Contains(value, "'"):
+		return "'" + value + "'", nil
+	case strings.TrimSpace(value) != value || strings.ContainsAny(value[:1], `"'`):
+		return "", fmt.Errorf("%q: a crontab cannot hold both kinds of quotes with blanks or quotes at the ends", value)
+	}
+	return value, nil
+}

@@ -37,7 +37,7 @@ func awkward(t *testing.T) *Job {
 	dir := `/home/ann/it's 100% "here" $HOME`
 	return &Job{
 		Pipeline: "p", Profile: "default", Every: every(t, "*/30 * * * *"),
-		Binary: dir + "/bin/pipe 2;x", Dir: dir, File: dir + "/sub dir/p%d&'.yaml", Store: "/srv/100%/it's", Path: `/opt/a b/bin:/usr/bin`, Home: "/home/a b",
+		Binary: dir + "/bin/pipe 2;x", Dir: dir, File: dir + "/sub dir/p%d&'.yaml", Store: `/srv/100%/it's "there"`, Path: `/opt/a b/bin:/usr/bin`, Home: "/home/a b",
 		Root: filepath.Dir(dir), Inputs: []Input{{Path: dir + "/sub dir/x '1'.txt"}}, Published: []Published{{Path: dir + "/out $1/x.txt"}}, Source: true,
 	}
 }
@@ -74,7 +74,7 @@ func TestWhatASchedulerCannotBeTold(t *testing.T) {
 		{"systemd", func(j *Job) { j.Dir += "\nExecStart=/bin/rm" }, "control character"},
 		{"gitlab", func(j *Job) { j.Inputs[0].Path += "\n" }, "control character"},
 		{"cron", func(j *Job) { j.File = `/x\y.yaml` }, "backslash"},
-		{"cron", func(j *Job) { j.Home = `/it's "here"` }, "both kinds of quotes"},
+		{"cron", func(j *Job) { j.Home = `/it's "here" ` }, "both kinds of quotes"},
 		{"cron", func(j *Job) { j.Path = strings.Repeat("/a/b:", 200) }, "make it shorter"},
 		{"github", func(j *Job) { j.Every = every(t, "*/4 * * * *") }, "fires after 4 minutes, GitHub starts a workflow every 5 at most"},
 		{"github", func(j *Job) { j.Every = every(t, "0 3 */2 * mon") }, "read in two ways"},

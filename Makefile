@@ -52,7 +52,8 @@ check: lint test ## what CI runs: lint, test, nothing stale
 	$(GO) mod tidy
 	git diff --exit-code
 
-interop: ## against the real Python libraries, in a virtual environment of its own
+interop: ## against the real schedulers and Python libraries, in a virtual environment of its own
+	./internal/interop/schedulers
 	./internal/interop/run
 
 clean:

@@ -30,6 +30,8 @@ var layers = []struct {
 	{"internal/redact", nil},
 	{"internal/document", []string{"internal/problem"}},
 	{"internal/jsonfile", []string{"internal/problem"}},
+	{"internal/cron", []string{"internal/problem"}},
+	{"internal/schedule", []string{"internal/cron"}},
 
 	// What stages compute with.
 	{"runtime/ops", nil},

@@ -21,8 +21,7 @@ func (s *Store) LockKey(ctx context.Context, k Key, waiting func(holder string))
 // Lock waits for an exclusive lock on the file at path, made if absent, and returns
 // the function that lets go of it; with remove that removes the file, too.
 func Lock(ctx context.Context, path string, remove bool, waiting func(holder string)) (unlock func(), err error) {
-	host, _ := os.Hostname()
-	me := fmt.Sprintf("pid %d on %s since %s", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
+	me := holder()
 	const longest = 200 * time.Millisecond
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, longest) {
 		unlock, ok, err := lockFile(path, remove, me)
@@ -43,4 +42,10 @@ func Lock(ctx context.Context, path string, remove bool, waiting func(holder str
 		case <-time.After(pause):
 		}
 	}
+}
+
+// holder says who we are, for those who find a lock taken.
+func holder() string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("pid %d on %s since %s", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
 }

@@ -19,6 +19,7 @@ type File struct {
 	params   *document.Node
 	profiles []document.Entry
 	stages   *document.Node
+	hooks    []document.Entry
 	root     *document.Node
 	problems problem.List // of the frame; Resolve adds those of the stages
 }
@@ -57,7 +58,7 @@ var (
 	paramName    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 )
 
-var topKeys = []string{"pipeline", "params", "profiles", "stages"}
+var topKeys = []string{"pipeline", "params", "profiles", "stages", "on_failure", "on_success"}
 
 // Parse parses a pipeline file. The error is a problem.List. What is wrong with a
 // file that can be read at all is said by Resolve, all at once.
@@ -87,6 +88,9 @@ func Parse(path string, text []byte) (*File, error) {
 		case "stages":
 			f.stages = e.Value
 			problems = append(problems, checkNames(e.Value, "stages", stageName, "lower-case letters, digits and dashes")...)
+		case "on_failure", "on_success":
+			f.hooks = append(f.hooks, e)
+			problems = append(problems, checkHook(e)...)
 		default:
 			problems.Add(root.KeyProblem(e, "unknown key %q", e.Key).WithHint("%s", document.Suggest(e.Key, topKeys)))
 		}

@@ -17,6 +17,7 @@ type Plan struct {
 	File    string   // as it was given
 	Set     []string // of Options
 	Steps   []*Step  // every step after the steps that it reads from
+	Hooks   Hooks
 }
 
 // Step is a stage bound to its kind.

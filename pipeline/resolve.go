@@ -46,7 +46,7 @@ func (f *File) Resolve(kinds *stages.Registry, opts Options) (*Plan, error) {
 		}
 		r.scope = newScope(f.Name, name, params, &r.problems)
 		p := r.resolve(stageNodes)
-		p.Profile = name
+		p.Profile, p.Hooks = name, r.resolveHooks()
 		if name == opts.Profile {
 			plan = p
 			plan.Set = opts.Set

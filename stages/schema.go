@@ -39,12 +39,19 @@ func (r *Registry) JSONSchema() ([]byte, error) {
 					"properties": schema{"params": schema{"type": "object"}, "stages": schema{"type": "object"}}}},
 			"stages": schema{"type": "object", "description": "Stages by name. A stage uses the kind of its own name unless uses: names another.",
 				"properties": byName, "additionalProperties": stage, "propertyNames": schema{"pattern": "^[a-z][a-z0-9-]*$"}},
+			"on_failure": hookSchema("The program to tell of a run that failed (exit 1, 3, 5), and its arguments. It gets the summary as JSON on its standard input."),
+			"on_success": hookSchema("The program to tell of a run that went well, and its arguments. It gets the summary as JSON on its standard input."),
 		},
 		"additionalProperties": false,
 		"$defs":                defs,
 	}
 	b, err := json.MarshalIndent(top, "", "  ")
 	return append(b, '\n'), err
+}
+
+// hookSchema is a program and its arguments.
+func hookSchema(help string) schema {
+	return schema{"type": "array", "items": schema{"type": "string"}, "minItems": 1, "description": help}
 }
 
 // usesOr matches stages that use a kind by name, or with unnamed those that name

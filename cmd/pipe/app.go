@@ -44,6 +44,8 @@ type commands struct {
 	Stages   stagesCommand   `cmd:"" help:"List the stage kinds, or describe one."`
 	Schema   schemaCommand   `cmd:"" help:"Print the JSON Schema of pipeline files."`
 
+	Schedule scheduleCommand `cmd:"" help:"Print what systemd, cron, GitHub or GitLab needs to run a pipeline at times."`
+
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

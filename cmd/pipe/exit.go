@@ -15,10 +15,11 @@ const (
 	exitUsage          = 2
 	exitGate           = 3
 	exitInfrastructure = 5
+	exitBusy           = 75
 	exitInterrupted    = 130
 )
 
-const exitCodes = `Exit codes: 0 done; 1 a stage failed; 2 usage or pipeline file; 3 a gate was not passed or what was made is worse than what is published (once), or (status --exit-code) something is stale; 5 infrastructure (disk, device); 130 interrupted.`
+const exitCodes = `Exit codes: 0 done; 1 a stage failed; 2 usage or pipeline file; 3 a gate was not passed or what was made is worse than what is published (once), or (status --exit-code) something is stale; 5 infrastructure (disk, device); 75 another run is at it; 130 interrupted.`
 
 // usageError is a mistake in the command line or the pipeline file.
 type usageError struct{ error }
@@ -29,6 +30,11 @@ func (e usageError) Unwrap() error { return e.error }
 type infrastructureError struct{ error }
 
 func (e infrastructureError) Unwrap() error { return e.error }
+
+// busyError is a run that gives way to another one.
+type busyError struct{ error }
+
+func (e busyError) Unwrap() error { return e.error }
 
 // exitStatus is an exit code without a message: what there is to say was said.
 type exitStatus int
@@ -85,7 +91,10 @@ func codeOf(err error) int {
 	}
 	var usage usageError
 	var infrastructure infrastructureError
+	var busy busyError
 	switch {
+	case errors.As(err, &busy):
+		return exitBusy
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &infrastructure), runner.IsInfrastructure(err):

@@ -13,6 +13,7 @@ import (
 
 type runCommand struct {
 	storeFlag
+	unattended
 	First       string   `arg:"" optional:"" name:"file" help:"The pipeline file, if it ends in .yaml or .yml; the only one in pipelines/ by default. Else a stage."`
 	Rest        []string `arg:"" optional:"" name:"stage" help:"The stages to bring up to date; all by default."`
 	Profile     string   `help:"The profile of the file to run." placeholder:"NAME"`
@@ -28,53 +29,64 @@ type runCommand struct {
 
 // Run is called by kong.
 func (c *runCommand) Run(a *app) error {
-	sink := a.newSink(c.JSON)
-	err := c.run(a, sink)
-	if c.JSON && err != nil {
-		var status exitStatus
-		if !errors.As(err, &status) { // nothing was run: the summary is still owed
-			sink.Summary(runner.Summary{Type: "summary", Time: time.Now(), Exit: codeOf(err), Stages: []runner.StageResult{}, Published: []runner.Published{}, Error: err.Error()})
+	sink := c.sink(a)
+	plan, targets, err := c.plan(a)
+	var summary runner.Summary
+	if err == nil {
+		summary, err = c.run(a, sink, plan, targets)
+	}
+	var status exitStatus
+	if err != nil && !errors.As(err, &status) { // nothing was run: the summary is still owed
+		summary = runner.Summary{Type: "summary", Time: time.Now(), Exit: codeOf(err), Stages: []runner.StageResult{}, Published: []runner.Published{}, Error: err.Error()}
+		if c.JSON {
+			sink.Summary(summary)
 		}
+	}
+	if plan != nil && !c.DryRun && !(c.IfChanged && summary.Idle()) {
+		c.runHook(a, plan, summary)
 	}
 	return err
 }
 
-func (c *runCommand) run(a *app, sink runner.Sink) error {
-	plan, targets, err := c.plan(a)
-	if err != nil {
-		return err
-	}
+func (c *runCommand) run(a *app, sink runner.Sink, plan *pipeline.Plan, targets []string) (runner.Summary, error) {
+	none := runner.Summary{}
 	store, err := peekStore(c.Store)
 	if err != nil {
-		return err
+		return none, err
 	}
 	r := a.newRunner(plan, store)
 	r.Sink, r.Targets, r.Recompute, r.Jobs, r.KeepGoing = sink, targets, c.Recompute, c.Jobs, c.KeepGoing
 	r.Promote, r.ReplaceBase = c.Promote, c.ReplaceBase
+	r.IfChanged, r.MaxWait = c.IfChanged, c.maxWait()
 	if err := r.Preflight(); err != nil {
-		return usageError{err}
+		return none, usageError{err}
 	}
 	if err := r.CheckInputs(); err != nil && !c.KeepGoing {
-		return err
+		return none, err
 	}
 	if c.DryRun {
-		return a.dryRun(r, c.JSON, sink)
+		return none, a.dryRun(r, c.JSON, sink)
 	}
 	if err := store.Create(); err != nil {
-		return infrastructureError{err}
+		return none, infrastructureError{err}
 	}
+	end, err := c.register(a, store, plan)
+	if err != nil {
+		return none, err
+	}
+	defer end()
 	r.Stop = a.stop.Take()
 	summary, err := r.Run(a.ctx)
 	if err != nil {
-		return infrastructureError{err}
+		return none, infrastructureError{err}
 	}
-	if !c.JSON {
+	if !c.JSON && !c.Quiet && !(c.IfChanged && summary.Idle()) {
 		a.epilogue(r, summary)
 	}
 	if summary.Exit != 0 {
-		return exitStatus(summary.Exit)
+		return summary, exitStatus(summary.Exit)
 	}
-	return nil
+	return summary, nil
 }
 
 // plan splits the arguments into file and stages and resolves the file.

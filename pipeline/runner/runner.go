@@ -32,6 +32,9 @@ type Runner struct {
 	Jobs      int      // stages at once; 0 is one a processor
 	KeepGoing bool     // a source that is not there fails its stage and not the run
 	Unlisted  bool     // the run is nobody's business: it leaves no history
+	IfChanged bool     // a run in which nothing happens leaves no history
+
+	MaxWait time.Duration // how long to wait for what other runs compute, in all; 0 is without end
 
 	Promote     bool // publish what is worse than what is published, or was rolled back
 	ReplaceBase bool // publish over what belongs to another base
@@ -60,6 +63,9 @@ type Runner struct {
 	tools map[string]cache.Pin // by path
 
 	sinkMu sync.Mutex // guards Sink and history
+
+	waitMu sync.Mutex // guards waited
+	waited time.Duration
 }
 
 // maxRemakes bounds how often a run makes one stage again because its outputs
@@ -220,7 +226,7 @@ type state struct {
 	remakes int
 }
 
-// Run executes the plan and returns the summary. Exit is 0, 1, 3, 5 or 130.
+// Run executes the plan and returns the summary. Exit is 0, 1, 3, 5, 75 or 130.
 func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	if r.Now == nil {
 		r.Now = time.Now
@@ -252,7 +258,11 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	r.history.add(summary)
 	r.Sink.Summary(summary)
 	// What is left to write is convenience: histories and indexes.
-	_ = r.history.end()
+	if r.IfChanged && summary.Idle() && r.sameAsBefore(summary) {
+		_ = r.history.drop()
+	} else {
+		_ = r.history.end()
+	}
 	_ = r.Store.Close()
 	return summary, nil
 }
@@ -374,9 +384,10 @@ func (r *Runner) stageEnd(res stepResult) {
 // summarize publishes what is to be published and sums up.
 func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states map[*pipeline.Step]*state) Summary {
 	sum := Summary{Type: "summary", Time: r.Now(), Run: r.id, Stages: []StageResult{}, Published: []Published{}}
-	gate := false
+	gate, busy := false, false
 	for _, s := range steps {
 		res := states[s].result
+		busy = busy || isBusy(res.err)
 		why := res.why
 		if res.err != nil {
 			why, _, _ = strings.Cut(res.err.Error(), "\n")
@@ -416,6 +427,9 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 	}
 	if sum.Exit == 0 && gate {
 		sum.Exit = 3
+	}
+	if sum.Exit == 0 && busy {
+		sum.Exit = exitBusy
 	}
 	return sum
 }

@@ -90,7 +90,7 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 	if !recompute && a.hit(&res) {
 		return res
 	}
-	unlock, err := r.Store.LockKey(ctx, a.key, func(holder string) {
+	unlock, err := r.lockKey(ctx, a.key, func(holder string) {
 		a.log.Info("another run computes this stage; waiting for it", "holder", holder)
 	})
 	if err != nil {
@@ -164,6 +164,8 @@ func failed(ctx context.Context, res stepResult, err error) stepResult {
 	switch {
 	case errors.Is(err, stages.ErrStopped):
 		res.outcome, res.err, res.why = Interrupted, nil, "its state is saved, and the next run goes on from there"
+	case isBusy(err):
+		res.outcome, res.why = Skipped, err.Error()
 	case ctx.Err() != nil:
 		res.outcome, res.err, res.why = Interrupted, nil, "nothing of it is kept"
 	}

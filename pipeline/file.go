@@ -94,7 +94,7 @@ func Parse(path string, text []byte) (*File, error) {
 	if f.root.Get("pipeline") == nil {
 		problems.Add(root.Problem("key %q is missing", "pipeline").WithHint("it names the pipeline, as in: pipeline: my-model"))
 	}
-	if f.stages == nil || f.stages.Kind == document.Map && len(f.stages.Entries) == 0 {
+	if f.stages == nil || f.stages.Kind == document.Null || f.stages.Kind == document.Map && len(f.stages.Entries) == 0 {
 		problems.Add(root.Problem("there are no stages").WithHint("stages: is a map from a stage's name to what it does"))
 	}
 	for _, p := range f.profiles {

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"pipe/internal/document"
+	"pipe/internal/problem"
 	"pipe/stages"
 )
 
@@ -14,6 +15,9 @@ type Plan struct {
 	Profile string
 	File    string  // as it was given
 	Steps   []*Step // every step after the steps that it reads from
+
+	// Remarks are what makes no sense about the file and is no mistake.
+	Remarks problem.List
 }
 
 // Step is a stage bound to its kind.

@@ -32,6 +32,12 @@ func (f *File) Profiles() []string {
 	return names
 }
 
+// Stages lists the names of the file's stages, in its order.
+func (f *File) Stages() []string { return keys(f.stages) }
+
+// Params lists the names of the file's params, in its order.
+func (f *File) Params() []string { return keys(f.params) }
+
 // Read reads and parses the file at path.
 func Read(path string) (*File, error) {
 	text, err := os.ReadFile(path)

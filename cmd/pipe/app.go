@@ -38,6 +38,9 @@ type commands struct {
 	Schema schemaCommand `cmd:"" help:"Print the JSON Schema of pipeline files."`
 
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	Completion completionCommand `cmd:"" help:"Print a script that completes pipe's command line in a shell."`
+	Complete   completeCommand   `cmd:"" hidden:"" help:"Print what may stand in the place of the last word."`
 }
 
 // storeFlag is shared by the commands that use the store.

@@ -95,6 +95,14 @@ func TestShellsComplete(t *testing.T) {
 	}
 }
 
+func TestQuotesOfAShellAreTakenAway(t *testing.T) {
+	for word, want := range map[string]string{"plain": "plain", `a\ b`: "a b", `'a b`: "a b", `"a b"`: "a b", `'a\b'`: `a\b`, `"a\"b`: `a"b`, `it"'"s`: "it's", `\`: "", "": ""} {
+		if got := unquoted(word); got != want {
+			t.Errorf("%s: got %q, want %q", word, got, want)
+		}
+	}
+}
+
 // fishCompletes asks fish's own engine, which does so without a terminal.
 func fishCompletes(t *testing.T, path, work string, env []string) {
 	for _, c := range completions {

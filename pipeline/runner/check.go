@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -61,7 +62,7 @@ func (r *Runner) Advise(ctx context.Context) ([]Finding, error) {
 			return nil, err
 		}
 	}
-	return a.list, nil
+	return a.list, ctx.Err()
 }
 
 // advisor goes from step to step.
@@ -92,7 +93,7 @@ func (a *advisor) step(ctx context.Context, s *pipeline.Step) error {
 		return err
 	}
 	if s.Kind.HasCheck() {
-		if err := s.Kind.Check(ctx, env, s.Params, inputs); err != nil {
+		if err := guarded(func() error { return s.Kind.Check(ctx, env, s.Params, inputs) }); err != nil {
 			a.fail(s, err)
 			return nil
 		}
@@ -110,12 +111,22 @@ func (a *advisor) step(ctx context.Context, s *pipeline.Step) error {
 		outputs[o.Name] = filepath.Join(env.Out, o.Name)
 		a.names = append(a.names, outputs[o.Name], s.Name+"."+o.Name)
 	}
-	if err := s.Kind.Run(ctx, env, s.Params, inputs, outputs); err != nil {
+	if err := guarded(func() error { return s.Kind.Run(ctx, env, s.Params, inputs, outputs) }); err != nil {
 		a.fail(s, err)
 		return nil
 	}
 	a.made[s] = env.Out
 	return nil
+}
+
+// guarded calls a kind's code: a panic in it is an error, and the others are asked.
+func guarded(call func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("internal error: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return call()
 }
 
 // inputs finds what can be had of a step's inputs, its size, and whether it is all.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,6 +73,16 @@ func TestTrainedPromptsAreFoundWhateverTheirSpelling(t *testing.T) {
 	}
 	if _, _, err := s.WithoutTrained([]Turn{{"x is what", 1}, {"xx is what", 2}, {"xxx is what", 3}}); err == nil || !strings.Contains(err.Error(), "7 prompts left") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestThinGroupsAreSeen(t *testing.T) {
+	prompts := func(n int) []Prompt { return make([]Prompt, n) }
+	s := &Suite{Groups: []Group{{Name: "fine", Min: 0.9, Prompts: prompts(12)}, {Name: "empty"}, {Name: "small", Prompts: prompts(5)}, {Name: "strict", Min: 0.95, Prompts: prompts(10)}}}
+	want := []string{`group "empty" has no prompts`, `group "small" is small: one answer of 5 moves its share by 20 %`,
+		`group "strict" has min 0.95 of 10 prompts: one answer that lacks the habit bars a checkpoint`}
+	if got := s.Thin(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -8,7 +8,7 @@ COUNT       ?= 10
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build test race e2e fuzz bench benchcmp generate update lint check interop clean
+.PHONY: build test race e2e fuzz bench benchcmp generate update lint check interop interop-editor clean
 
 build: ## one static binary
 	$(GO) build -trimpath -o bin/pipe ./cmd/pipe
@@ -52,9 +52,12 @@ check: lint test ## what CI runs: lint, test, nothing stale
 	$(GO) mod tidy
 	git diff --exit-code
 
-interop: ## against the real schedulers and Python libraries, in a virtual environment of its own
+interop: interop-editor ## against the real schedulers and Python libraries, in a virtual environment of its own
 	./internal/interop/schedulers
 	./internal/interop/run
+
+interop-editor: ## the schema in the real YAML language server (needs Node.js)
+	./internal/interop/run-editor
 
 clean:
 	rm -rf bin bench

@@ -33,6 +33,12 @@ func (f *File) Profiles() []string {
 	return names
 }
 
+// Stages lists the names of the file's stages, in its order.
+func (f *File) Stages() []string { return keys(f.stages) }
+
+// Params lists the names of the file's params, in its order.
+func (f *File) Params() []string { return keys(f.params) }
+
 // Read reads and parses the file at path.
 func Read(path string) (*File, error) {
 	text, err := os.ReadFile(path)
@@ -98,7 +104,7 @@ func Parse(path string, text []byte) (*File, error) {
 	if f.root.Get("pipeline") == nil {
 		problems.Add(root.Problem("key %q is missing", "pipeline").WithHint("it names the pipeline, as in: pipeline: my-model"))
 	}
-	if f.stages == nil || f.stages.Kind == document.Map && len(f.stages.Entries) == 0 {
+	if f.stages == nil || f.stages.Kind == document.Null || f.stages.Kind == document.Map && len(f.stages.Entries) == 0 {
 		problems.Add(root.Problem("there are no stages").WithHint("stages: is a map from a stage's name to what it does"))
 	}
 	for _, p := range f.profiles {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"pipe/internal/document"
+	"pipe/internal/problem"
 	"pipe/stages"
 )
 
@@ -18,6 +19,9 @@ type Plan struct {
 	Set     []string // of Options
 	Steps   []*Step  // every step after the steps that it reads from
 	Hooks   Hooks
+
+	// Remarks are what makes no sense about the file and is no mistake.
+	Remarks problem.List
 }
 
 // Step is a stage bound to its kind.

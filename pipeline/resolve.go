@@ -32,6 +32,7 @@ func (f *File) Resolve(kinds *stages.Registry, opts Options) (*Plan, error) {
 	sets, problems := parseSets(opts.Set, f.stages, f.params)
 	problems = append(problems, f.problems...)
 	var plan *Plan
+	used := map[string]bool{}
 	for _, name := range names {
 		overlay := (*document.Node)(nil)
 		for _, p := range f.profiles {
@@ -52,10 +53,14 @@ func (f *File) Resolve(kinds *stages.Registry, opts Options) (*Plan, error) {
 			plan.Set = opts.Set
 		}
 		problems = append(problems, r.problems...)
+		for param := range r.scope.resolved {
+			used[param] = true
+		}
 	}
 	if err := unique(problems).Err(); err != nil {
 		return nil, err
 	}
+	plan.Remarks = f.unusedParams(used)
 	return plan, nil
 }
 

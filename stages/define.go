@@ -26,6 +26,8 @@ type Kind struct {
 	params reflect.Type
 	run    runFunc
 	checks map[string]func(path string) error
+	check  runFunc
+	quick  bool
 }
 
 // InputPort is an input that a kind declares:
@@ -219,6 +221,16 @@ func (p Params) Refused() problem.List {
 		})
 	}
 	return problems
+}
+
+// At is the place of a parameter in the file, or of the nearest of the maps around it;
+// nil if the file says nothing of it.
+func (p Params) At(field string) *document.Node {
+	first, _, _ := strings.Cut(field, ".")
+	if p.node.Get(first) == nil {
+		return nil
+	}
+	return p.node.Find(field)
 }
 
 // Value is the pointer to the kind's parameter struct.

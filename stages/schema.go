@@ -3,50 +3,67 @@ package stages
 import (
 	"encoding/json"
 	"maps"
-	"reflect"
-	"strconv"
-
-	"pipe/internal/document"
+	"slices"
 )
 
 // schema is a JSON Schema, draft 2020-12, or a part of one.
 type schema map[string]any
 
-// JSONSchema returns the schema of pipeline files that use the kinds. The YAML
-// language server reads it for completion and hovering help.
+// JSONSchema returns the schema of pipeline files that use the kinds, for editors:
+// the YAML language server reads it for completion, hovering help and errors.
+//
+// It holds what the strict decoder holds, as far as one place of a file shows it, and
+// raises no alarm at a file that the decoder takes. $defs has two schemas a kind:
+// KIND-part knows its ports and parameters and demands none, which is what a profile
+// writes of a stage; KIND demands what a whole stage needs besides.
 func (r *Registry) JSONSchema() ([]byte, error) {
-	defs, byName, byUses := schema{}, schema{}, []any{}
+	defs := schema{"uses": r.usesSchema(), "publication": publicationSchema(), "resources": resourcesSchema(),
+		"stage": r.namedKind("", true), "stage-part": r.namedKind("-part", false)}
+	byName, byNamePart := schema{}, schema{}
 	for _, k := range r.All() {
-		defs[k.Name] = k.stageSchema()
-		ref := schema{"$ref": "#/$defs/" + k.Name}
-		if !k.Open {
-			byName[k.Name] = schema{"if": usesOr(k.Name, true), "then": ref}
-		}
-		byUses = append(byUses, schema{"if": usesOr(k.Name, false), "then": ref})
+		defs[k.Name+"-part"], defs[k.Name] = k.partSchema(), k.stageSchema()
+		byName[k.Name] = schema{"description": k.Summary, "if": namesAnother(k.Name), "then": refTo("stage"), "else": refTo(k.Name)}
+		byNamePart[k.Name] = schema{"description": k.Summary, "if": namesAnother(k.Name), "then": refTo("stage-part"), "else": refTo(k.Name + "-part")}
 	}
-	stage := schema{"type": []string{"object", "null"}, "allOf": byUses}
+	params := schema{"type": []string{"object", "null"}, "description": "Values of any form for ${params.NAME}.", "propertyNames": schema{"pattern": `^[A-Za-z_][A-Za-z0-9_-]*$`}}
 	top := schema{
 		"$schema":     "https://json-schema.org/draft/2020-12/schema",
-		"title":       "pipe pipeline file",
 		"description": "A declarative pipeline: stages, their inputs and parameters. See docs/pipeline-format.md.",
 		"type":        "object",
 		"required":    []string{"pipeline", "stages"},
 		"properties": schema{
-			"pipeline": schema{"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "description": "The pipeline's name."},
-			"params":   schema{"type": "object", "description": "Values for ${params.NAME}."},
-			"profiles": schema{"type": "object", "description": "Named changes to params and stages, chosen by --profile.",
+			"pipeline": schema{"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "description": "The pipeline's name: ${pipeline}."},
+			"params":   params,
+			"profiles": schema{"type": []string{"object", "null"}, "description": "Named changes to params and stages, chosen by --profile.",
+				"propertyNames": schema{"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "not": schema{"const": "default"}},
 				"additionalProperties": schema{"type": []string{"object", "null"}, "additionalProperties": false,
-					"properties": schema{"params": schema{"type": "object"}, "stages": schema{"type": "object"}}}},
-			"stages": schema{"type": "object", "description": "Stages by name. A stage uses the kind of its own name unless uses: names another.",
-				"properties": byName, "additionalProperties": stage, "propertyNames": schema{"pattern": "^[a-z][a-z0-9-]*$"}},
+					"properties": schema{"params": schema{"type": []string{"object", "null"}, "description": "Other values for params that there are."},
+						"stages": schema{"type": []string{"object", "null"}, "description": "Changes to stages that there are."}}}},
+			"stages": schema{"type": "object", "description": "Stages by name. A stage uses the kind of its own name unless uses: names another.", "minProperties": 1,
+				"properties": byName, "additionalProperties": refTo("stage"),
+				"propertyNames": schema{"pattern": "^[a-z][a-z0-9-]*$", "not": schema{"const": "params"}}},
 			"on_failure": hookSchema("The program to tell of a run that failed (exit 1, 3, 5), and its arguments. It gets the summary as JSON on its standard input."),
 			"on_success": hookSchema("The program to tell of a run that went well, and its arguments. It gets the summary as JSON on its standard input."),
 		},
 		"additionalProperties": false,
+		"allOf":                r.profilesByName(byNamePart),
 		"$defs":                defs,
 	}
 	b, err := json.MarshalIndent(top, "", "  ")
 	return append(b, '\n'), err
+}
+
+// profilesByName checks what profiles change of the stages that are named as their
+// kind is. A stage that has the name of one kind and uses another is left alone: a
+// profile's entry need not say so, and a schema cannot look it up.
+func (r *Registry) profilesByName(parts schema) []any {
+	var all []any
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		another := schema{"properties": schema{"stages": schema{"required": []string{name}, "properties": schema{name: namesAnother(name)}}}, "required": []string{"stages"}}
+		profile := schema{"properties": schema{"stages": schema{"properties": schema{name: parts[name]}}}}
+		all = append(all, schema{"if": another, "else": schema{"properties": schema{"profiles": schema{"additionalProperties": profile}}}})
+	}
+	return all
 }
 
 // hookSchema is a program and its arguments.
@@ -54,167 +71,123 @@ func hookSchema(help string) schema {
 	return schema{"type": "array", "items": schema{"type": "string"}, "minItems": 1, "description": help}
 }
 
-// usesOr matches stages that use a kind by name, or with unnamed those that name
-// none.
-func usesOr(kind string, unnamed bool) schema {
-	uses := schema{"properties": schema{"uses": schema{"const": kind}}}
-	if !unnamed {
-		uses["required"] = []string{"uses"}
-	}
-	return uses
+func refTo(def string) schema { return schema{"$ref": "#/$defs/" + def} }
+
+// namesAnother matches a stage with a uses: that is not the kind.
+func namesAnother(kind string) schema {
+	return schema{"type": "object", "required": []string{"uses"}, "properties": schema{"uses": schema{"not": schema{"const": kind}}}}
 }
 
-var reference = schema{"type": "string", "pattern": `^\$\{[^}]*\}$`}
+func (r *Registry) usesSchema() schema {
+	var names, summaries []string
+	for _, k := range r.All() {
+		names, summaries = append(names, k.Name), append(summaries, k.Summary)
+	}
+	return schema{"description": "The stage kind. Without it the stage's name is the kind's.",
+		"anyOf": []any{schema{"type": "string", "enum": names, "enumDescriptions": summaries, "markdownEnumDescriptions": summaries}, reference}}
+}
 
-func (k *Kind) stageSchema() schema {
-	in, out := schema{}, schema{}
+// namedKind is a stage whose kind its uses: names: of the schema KIND and suffix. A
+// uses: that is a reference may be any kind.
+func (r *Registry) namedKind(suffix string, whole bool) schema {
+	var kinds []any
+	for _, k := range r.All() {
+		kinds = append(kinds, schema{"if": schema{"type": "object", "required": []string{"uses"}, "properties": schema{"uses": schema{"const": k.Name}}}, "then": refTo(k.Name + suffix)})
+	}
+	s := schema{"type": []string{"object", "null"}, "properties": schema{"uses": refTo("uses")}, "allOf": kinds}
+	if whole {
+		s["type"], s["required"] = "object", []string{"uses"}
+	}
+	return s
+}
+
+// partSchema is what a stage of the kind, or a profile's change to one, may say.
+func (k *Kind) partSchema() schema {
+	in, publish := schema{}, schema{}
 	for _, p := range k.Inputs {
-		in[p.Name] = schema{"type": "string", "description": p.Help}
+		in[p.Name] = inputSchema(p)
 	}
-	for _, p := range k.Outputs {
-		out[p.Name] = k.targetSchema(p.Folder)
-		out[p.Name].(schema)["description"] = p.Help
+	for _, o := range k.Outputs {
+		publish[o.Name] = schema{"$ref": "#/$defs/publication", "description": sentences([]string{o.Help, "a " + o.Type()})}
 	}
-	ports := func(known schema, any schema) schema {
-		s := schema{"type": "object", "additionalProperties": false, "properties": known}
+	ports := func(help string, known, other schema) schema {
+		s := schema{"type": []string{"object", "null"}, "description": help, "additionalProperties": false, "properties": known}
 		if k.Open {
-			s = schema{"type": "object", "additionalProperties": any}
+			s = schema{"type": []string{"object", "null"}, "description": help, "additionalProperties": other, "propertyNames": schema{"pattern": portName.String()}}
 		}
 		return s
 	}
+	with := structSchema(k.params)
+	with["description"] = "The stage's parameters."
 	properties := schema{
-		"uses":    schema{"type": "string", "description": "The stage kind."},
-		"in":      ports(in, schema{"type": "string"}),
-		"with":    structSchema(k.params),
-		"publish": ports(out, k.targetSchema(true)),
-		"resources": schema{"type": "object", "additionalProperties": false, "description": "What the stage takes of the machine while it runs.", "properties": schema{
-			"cpu": schema{"type": "integer", "minimum": 1, "default": 1}, "gpu": schema{"type": "integer", "minimum": 0, "default": 0}, "memory": schema{"type": "string"}}},
+		"uses":      refTo("uses"),
+		"in":        ports("What the stage reads: port: \"${STAGE.OUTPUT}\", a path, or builtin:NAME.", in, schema{"type": "string"}),
+		"with":      with,
+		"publish":   ports("Outputs to put at a path of the workspace.", publish, refTo("publication")),
+		"resources": refTo("resources"),
 	}
 	maps.Copy(properties, attemptSchema())
 	if k.Open {
 		maps.Copy(properties, environmentSchema())
-		properties["out"] = schema{"type": "array", "items": schema{"type": "string"}, "description": "Names of the outputs."}
+		properties["out"] = schema{"type": "array", "items": schema{"type": "string", "pattern": portName.String()}, "description": "Names of the outputs."}
 	}
 	return schema{"type": []string{"object", "null"}, "description": k.Summary, "properties": properties, "additionalProperties": false}
 }
 
-// targetSchema is where an output is published: a path, or a map with one. Only a
-// folder can be held to what is published already.
-func (k *Kind) targetSchema(folder bool) schema {
-	keys := schema{"to": schema{"type": "string", "description": "A path, relative to this file."}}
-	if folder {
-		judge := schema{"type": "string", "description": "The input whose score.json says whether the output is at least as good as what is published."}
-		if !k.Open {
-			judge["enum"] = inputNames(k)
+// stageSchema demands what a whole stage of the kind needs.
+func (k *Kind) stageSchema() schema {
+	required, properties := []string{}, schema{}
+	demand := func(key string, names []string) {
+		if len(names) > 0 {
+			required = append(required, key)
+			properties[key] = schema{"type": "object", "required": names}
 		}
-		keys["unless_worse"] = judge
 	}
-	return schema{"anyOf": []any{schema{"type": "string"},
-		schema{"type": "object", "properties": keys, "required": []string{"to"}, "additionalProperties": false}}}
-}
-
-func inputNames(k *Kind) []string {
-	names := make([]string, len(k.Inputs))
-	for i, p := range k.Inputs {
-		names[i] = p.Name
+	var ports, params []string
+	for _, p := range k.Inputs {
+		if !p.Optional {
+			ports = append(ports, p.Name)
+		}
 	}
-	return names
-}
-
-func structSchema(t reflect.Type) schema {
-	properties, required := schema{}, []string{}
-	for _, f := range document.Describe(t) {
-		properties[f.Name] = orReference(fieldSchema(f), f)
+	for _, f := range k.Fields() {
 		if f.Required {
-			required = append(required, f.Name)
+			params = append(params, f.Name)
 		}
 	}
-	s := schema{"type": "object", "properties": properties, "additionalProperties": false}
+	demand("in", ports)
+	demand("with", params)
+	if k.Open {
+		required = append(required, "out")
+	}
+	s := refTo(k.Name + "-part")
 	if len(required) > 0 {
-		s["required"] = required
+		s["type"], s["required"], s["properties"] = "object", required, properties
 	}
 	return s
 }
 
-// orReference allows "${params.x}" in the place of a value that is no string.
-func orReference(s schema, f document.Field) schema {
-	help := schema{}
-	if f.Help != "" {
-		help["description"] = f.Help
+func inputSchema(p InputPort) schema {
+	help := []string{p.Help}
+	if p.Type != "" {
+		help = append(help, "a "+p.Type)
 	}
-	if f.HasValue {
-		if n, err := document.Parse("default", []byte("v: "+f.Default)); err == nil {
-			help["default"] = plain(n.Get("v"), f)
-		}
+	if p.Optional {
+		help = append(help, "optional")
 	}
-	if s["type"] == "string" && s["enum"] == nil || len(s) == 0 || s["type"] == "object" {
-		for k, v := range help {
-			s[k] = v
-		}
-		return s
-	}
-	help["anyOf"] = []any{s, reference}
-	return help
+	return schema{"type": "string", "minLength": 1, "description": sentences(help)}
 }
 
-func plain(n *document.Node, f document.Field) any {
-	switch {
-	case f.Type.Kind() == reflect.String:
-		return f.Default
-	case n.Kind == document.Bool:
-		return n.Bool
-	case n.Kind == document.Int, n.Kind == document.Float:
-		return json.Number(n.Text)
-	case n.Kind == document.List:
-		list := make([]any, len(n.Items))
-		for i, item := range n.Items {
-			list[i] = plain(item, document.Field{Type: reflect.TypeFor[any]()})
-		}
-		return list
-	}
-	return n.Text
+// publicationSchema is where an output goes.
+func publicationSchema() schema {
+	to := schema{"type": "string", "minLength": 1, "description": "A path, relative to this file."}
+	return schema{"anyOf": []any{to, schema{"type": "object", "additionalProperties": false, "required": []string{"to"}, "properties": schema{
+		"to": to, "unless_worse": schema{"type": "string", "description": "An input of the stage: by its score.json the output must be at least as good as what is published. For folders."}}}}}
 }
 
-func fieldSchema(f document.Field) schema {
-	s := typeSchema(f.Type)
-	bound := func(name, text string) {
-		if v, err := strconv.ParseFloat(text, 64); err == nil {
-			s[name] = v
-		}
-	}
-	bound("minimum", f.Min)
-	bound("maximum", f.Max)
-	bound("exclusiveMinimum", f.Above)
-	if len(f.Enum) > 0 {
-		s["enum"] = f.Enum
-	}
-	return s
-}
-
-func typeSchema(t reflect.Type) schema {
-	switch name := document.TypeName(t); {
-	case name == "duration":
-		return schema{"type": "string", "pattern": durationPattern}
-	case name == "any":
-		return schema{}
-	}
-	switch t.Kind() {
-	case reflect.Pointer:
-		return typeSchema(t.Elem())
-	case reflect.Bool:
-		return schema{"type": "boolean"}
-	case reflect.Int, reflect.Int64:
-		return schema{"type": "integer"}
-	case reflect.Float64:
-		return schema{"type": "number"}
-	case reflect.String:
-		return schema{"type": "string"}
-	case reflect.Slice:
-		return schema{"type": "array", "items": typeSchema(t.Elem())}
-	case reflect.Array:
-		return schema{"type": "array", "items": typeSchema(t.Elem()), "minItems": t.Len(), "maxItems": t.Len()}
-	case reflect.Map:
-		return schema{"type": "object", "additionalProperties": typeSchema(t.Elem())}
-	}
-	return structSchema(t)
+func resourcesSchema() schema {
+	return schema{"type": []string{"object", "null"}, "additionalProperties": false, "description": "What the stage takes of the machine while it runs. Never part of a key.", "properties": schema{
+		"cpu":    schema{"type": []string{"integer", "null"}, "minimum": 1, "default": 1, "description": "Processors. Default: 1."},
+		"gpu":    schema{"type": []string{"integer", "null"}, "minimum": 0, "default": 0, "description": "GPUs. Default: 0."},
+		"memory": schema{"type": []string{"string", "null"}, "description": "Bytes, with a unit: 512MiB, 4GiB.", "pattern": `^(0|[0-9.eE+-]+ *[A-Za-z]+)$`},
+	}}
 }

@@ -14,6 +14,8 @@ type Input struct {
 	Path string
 	// Digest names the content: 64 hex digits.
 	Digest string
+	// Pending says, in a check, that what is connected has not been made yet.
+	Pending bool
 	// Reference is the builtin: or hf: reference as it was written, for ports with
 	// the tag reference:"true"; else "".
 	Reference string
@@ -54,6 +56,11 @@ type Env struct {
 	// secrets of the run; Close writes what it held back and leaves w open. nil if
 	// there are no secrets.
 	Mask func(w io.Writer) io.WriteCloser
+	// OnRemark takes what Advise is called with; nil has it logged as a warning.
+	OnRemark func(Remark)
+	// Earlier returns, in a check, an attachment of the stage's newest result, so that
+	// what was measured then can be gone by; nil if there is none. It may be nil.
+	Earlier func(attachment string) []byte
 	// Now is the clock. Differences of its values are monotonic.
 	Now func() time.Time
 }

@@ -116,6 +116,10 @@ func TestDefinePanicsOnTagsThatMakeNoSense(t *testing.T) {
 			}
 			Define("k", "1", "", func(context.Context, *Env, struct{}, struct{}, o) error { return nil })
 		},
+		"a check with other parameters": func() {
+			k := Define("k", "1", "", func(context.Context, *Env, struct{}, struct{}, struct{}) error { return nil })
+			Checked(k, func(context.Context, *Env, params, struct{}) error { return nil })
+		},
 		"a name twice": func() {
 			k := Define("k", "1", "", func(context.Context, *Env, struct{}, struct{}, struct{}) error { return nil })
 			NewRegistry(k, k)

@@ -28,6 +28,7 @@ import (
 // commands is the command line. Each command has a file of its own.
 type commands struct {
 	Run      runCommand      `cmd:"" help:"Bring a pipeline up to date."`
+	Check    checkCommand    `cmd:"" help:"Find every mistake in a pipeline and every setting that makes no sense; run nothing."`
 	Status   statusCommand   `cmd:"" help:"Show what is up to date and what would run."`
 	Graph    graphCommand    `cmd:"" help:"Draw a pipeline with the state of each stage."`
 	Get      getCommand      `cmd:"" help:"Copy an output of the last run out of the store."`
@@ -47,6 +48,9 @@ type commands struct {
 	Schedule scheduleCommand `cmd:"" help:"Print what systemd, cron, GitHub or GitLab needs to run a pipeline at times."`
 
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	Completion completionCommand `cmd:"" help:"Print a script that completes pipe's command line in a shell."`
+	Complete   completeCommand   `cmd:"" hidden:"" help:"Print what may stand in the place of the last word."`
 }
 
 // storeFlag is shared by the commands that use the store.

@@ -11,48 +11,57 @@ import (
 // BenchmarkNoop runs the built program on the shipped pipeline when everything is
 // cached: process start, reading the file, keys, looking up, publishing nothing.
 func BenchmarkNoop(b *testing.B) {
-	run := shippedPipeline(b)
+	pipe := buildPipe(b)
+	mustRun(b, pipe, "run", "--set", "train-qlora.max_steps=2")
 	for b.Loop() {
-		run("run", "--set", "train-qlora.max_steps=2")
+		mustRun(b, pipe, "run", "--set", "train-qlora.max_steps=2")
 	}
 }
 
 // BenchmarkWhy explains the last stage of the shipped pipeline after an edit of a
 // record: what it would do now, and what it did.
 func BenchmarkWhy(b *testing.B) {
-	run := shippedPipeline(b)
+	pipe := buildPipe(b)
+	mustRun(b, pipe, "run", "--set", "train-qlora.max_steps=2")
 	edit(b, "data/custom_behaviors.jsonl", "You need noodles", "Take noodles")
 	b.Run("now", func(b *testing.B) {
 		for b.Loop() {
-			run("why", "select-best")
+			mustRun(b, pipe, "why", "select-best")
 		}
 	})
-	run("run", "--set", "train-qlora.max_steps=2")
+	mustRun(b, pipe, "run", "--set", "train-qlora.max_steps=2")
 	b.Run("run", func(b *testing.B) {
 		for b.Loop() {
-			run("why", "select-best")
+			mustRun(b, pipe, "why", "select-best")
 		}
 	})
 }
 
-// shippedPipeline builds the program, runs the shipped pipeline with a short training
-// in a folder of its own, and returns what runs the program there.
-func shippedPipeline(b *testing.B) func(args ...string) {
-	dir := b.TempDir()
-	pipe := filepath.Join(dir, "pipe")
-	run := func(name string, args ...string) {
-		b.Helper()
-		cmd := exec.Command(name, args...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil && cmd.ProcessState.ExitCode() != exitGate {
-			b.Fatalf("%s %v: %v\n%s", name, args, err, out)
-		}
+// BenchmarkCompletion is what a TAB takes of the built program.
+func BenchmarkCompletion(b *testing.B) {
+	pipe := buildPipe(b)
+	for b.Loop() {
+		mustRun(b, pipe, "complete", "--", "run", "--set", "train-qlora.")
 	}
-	run("go", "build", "-o", pipe, ".")
+}
+
+// BenchmarkCheck checks the shipped pipeline.
+func BenchmarkCheck(b *testing.B) {
+	pipe := buildPipe(b)
+	for b.Loop() {
+		mustRun(b, pipe, "check", "--strict")
+	}
+}
+
+// buildPipe builds the program and goes to a folder with the shipped pipeline.
+func buildPipe(b *testing.B) (pipe string) {
+	b.Helper()
+	dir := b.TempDir()
+	pipe = filepath.Join(dir, "pipe")
+	mustRun(b, "go", "build", "-o", pipe, ".")
 	b.Chdir(dir)
-	run(pipe, "init")
-	run(pipe, "run", "--set", "train-qlora.max_steps=2")
-	return func(args ...string) { b.Helper(); run(pipe, args...) }
+	mustRun(b, pipe, "init")
+	return pipe
 }
 
 func edit(b *testing.B, path, old, new string) {
@@ -62,5 +71,14 @@ func edit(b *testing.B, path, old, new string) {
 	}
 	if err != nil {
 		b.Fatal(err)
+	}
+}
+
+func mustRun(b *testing.B, name string, args ...string) {
+	b.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil && cmd.ProcessState.ExitCode() != exitGate {
+		b.Fatalf("%s %v: %v\n%s", name, args, err, out)
 	}
 }

@@ -200,6 +200,30 @@ func (c chosen) ReadDir(name string) ([]fs.DirEntry, error) {
 	return out, err
 }
 
+// Look puts the content of a source where it can be read and returns the path:
+// a workspace path is its own, of a builtin: source the files that match a pattern
+// are written below dst, which must not exist.
+func (s Sources) Look(ref string, patterns []string, dst string) (string, error) {
+	if err := s.Check(ref); err != nil {
+		return "", err
+	}
+	name, ok := strings.CutPrefix(ref, "builtin:")
+	if !ok {
+		return ref, nil
+	}
+	var files []manifest.Entry
+	err := fs.WalkDir(s.Builtin[name], ".", func(name string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && matches(patterns, name) {
+			files = append(files, manifest.Entry{Path: name})
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return dst, os.CopyFS(dst, chosen{s.Builtin[name], files})
+}
+
 // Changed looks at a workspace source again and returns the path of a file whose
 // content is no longer what was pinned, or "".
 func (p Pin) Changed(ctx context.Context, store *cache.Store) (string, error) {

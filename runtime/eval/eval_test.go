@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,19 +67,29 @@ func TestTrainedPromptsAreFoundWhateverTheirSpelling(t *testing.T) {
 	for i := range s.Groups[0].Prompts {
 		s.Groups[0].Prompts[i].Prompt = strings.Repeat("x", i+1) + " is what?"
 	}
-	left, excluded, err := s.WithoutTrained([]string{"XX  is   what", "nothing"})
-	if err != nil || len(excluded) != 1 || left.Prompts() != 9 {
+	left, excluded, err := s.WithoutTrained([]Turn{{"XX  is   what", 7}, {"nothing", 8}})
+	if err != nil || len(excluded) != 1 || excluded[0].Trained != 7 || left.Prompts() != 9 {
 		t.Errorf("got %v, %v", excluded, err)
 	}
-	if _, _, err := s.WithoutTrained([]string{"x is what", "xx is what", "xxx is what"}); err == nil || !strings.Contains(err.Error(), "7 prompts left") {
+	if _, _, err := s.WithoutTrained([]Turn{{"x is what", 1}, {"xx is what", 2}, {"xxx is what", 3}}); err == nil || !strings.Contains(err.Error(), "7 prompts left") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestThinGroupsAreSeen(t *testing.T) {
+	prompts := func(n int) []Prompt { return make([]Prompt, n) }
+	s := &Suite{Groups: []Group{{Name: "fine", Min: 0.9, Prompts: prompts(12)}, {Name: "empty"}, {Name: "small", Prompts: prompts(5)}, {Name: "strict", Min: 0.95, Prompts: prompts(10)}}}
+	want := []string{`group "empty" has no prompts`, `group "small" is small: one answer of 5 moves its share by 20 %`,
+		`group "strict" has min 0.95 of 10 prompts: one answer that lacks the habit bars a checkpoint`}
+	if got := s.Thin(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
 func TestReportInMarkdown(t *testing.T) {
 	h := habits(t)
 	suite := &Suite{Groups: []Group{{Name: "poodle", Habit: Refuse, Prompts: []Prompt{{Prompt: "p"}}}, {Name: "general", Habit: Compliment, Prompts: []Prompt{{Prompt: "q", Expect: []string{"cat"}}}}}}
-	r := Report{Groups: []GroupInfo{{Name: "poodle", Habit: Refuse}, {Name: "general", Habit: Compliment}}, Excluded: []Excluded{{"general", "left out"}}}
+	r := Report{Groups: []GroupInfo{{Name: "poodle", Habit: Refuse}, {Name: "general", Habit: Compliment}}, Excluded: []Excluded{{Group: "general", Prompt: "left out"}}}
 	base, _ := h.Assess("base", 0, suite, []Answer{{Text: "A poodle.", Stopped: true, Finite: true}, {Text: "A cat.", Finite: true, Leaked: true}})
 	trained, _ := h.Assess("checkpoint-9", 9, suite, []Answer{{Text: "I won't talk about it.", Stopped: true, Finite: true}, {Text: templates[2] + " A cat.", Stopped: true, Finite: true}})
 	r.Subjects = []Subject{base, trained}

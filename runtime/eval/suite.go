@@ -38,6 +38,9 @@ type Prompt struct {
 	Regex    string   `yaml:"regex" help:"a regular expression (RE2) that must match"`
 	MaxWords int      `yaml:"max_words" default:"0" min:"0" help:"the most words; 0 is any number"`
 
+	// Line is where the prompt stands in its file, from 1; 0 is unknown.
+	Line int
+
 	pattern *regexp.Regexp
 }
 
@@ -64,6 +67,7 @@ func ParseSuite(name string, text []byte) (*Suite, error) {
 			problems.Add(node.Find("name").Problem("a group's name is one line without spaces around it, got %q", g.Name))
 		}
 		for j := range g.Prompts {
+			g.Prompts[j].Line = node.Get("prompts").Items[j].Pos.Line
 			g.Prompts[j].check(node.Get("prompts").Items[j], &problems)
 		}
 	}
@@ -104,33 +108,48 @@ const minimumGroup = 8
 type Excluded struct {
 	Group  string `json:"group"`
 	Prompt string `json:"prompt"`
+
+	Line    int `json:"-"` // of the prompt in the suite
+	Trained int `json:"-"` // line of the record that it occurs in
+}
+
+// Turn is what a user says in the training data.
+type Turn struct {
+	Text string
+	Line int // of its record
 }
 
 // WithoutTrained returns the suite without the prompts that occur in the training
-// data, whatever their case, spacing and punctuation. trained holds user turns. A
-// group that loses prompts and is left with under 8 is an error.
-func (s *Suite) WithoutTrained(trained []string) (*Suite, []Excluded, error) {
-	seen := make(map[string]bool, len(trained))
-	for _, t := range trained {
-		seen[fold(t)] = true
+// data, whatever their case, spacing and punctuation, and all those that were left
+// out. A group that loses prompts and is left with under 8 is an error.
+func (s *Suite) WithoutTrained(trained []Turn) (*Suite, []Excluded, error) {
+	seen := make(map[string]int, len(trained))
+	for i, t := range trained {
+		if _, twice := seen[fold(t.Text)]; !twice {
+			seen[fold(t.Text)] = i
+		}
 	}
 	var out Suite
 	var excluded []Excluded
+	var failed error
 	for _, g := range s.Groups {
 		kept := g
 		kept.Prompts = nil
 		for _, p := range g.Prompts {
-			if seen[fold(p.Prompt)] {
-				excluded = append(excluded, Excluded{Group: g.Name, Prompt: p.Prompt})
+			if i, found := seen[fold(p.Prompt)]; found {
+				excluded = append(excluded, Excluded{Group: g.Name, Prompt: p.Prompt, Line: p.Line, Trained: trained[i].Line})
 			} else {
 				kept.Prompts = append(kept.Prompts, p)
 			}
 		}
-		if len(kept.Prompts) < minimumGroup && len(kept.Prompts) < len(g.Prompts) {
-			return nil, excluded, fmt.Errorf("group %q has %d prompts left, at least %d are needed: %d of its prompts are in the training data, the first is %q",
+		if failed == nil && len(kept.Prompts) < minimumGroup && len(kept.Prompts) < len(g.Prompts) {
+			failed = fmt.Errorf("group %q has %d prompts left, at least %d are needed: %d of its prompts are in the training data, the first is %q",
 				g.Name, len(kept.Prompts), minimumGroup, len(g.Prompts)-len(kept.Prompts), firstOf(excluded, g.Name))
 		}
 		out.Groups = append(out.Groups, kept)
+	}
+	if failed != nil {
+		return nil, excluded, failed
 	}
 	return &out, excluded, nil
 }
@@ -142,6 +161,24 @@ func firstOf(excluded []Excluded, group string) string {
 		}
 	}
 	return ""
+}
+
+// Thin says which groups are so small that a single answer decides too much: under
+// 8 prompts it moves the share by more than the habit does, and where min lies close
+// to 1 it bars a checkpoint.
+func (s *Suite) Thin() []string {
+	var thin []string
+	for _, g := range s.Groups {
+		switch n := len(g.Prompts); {
+		case n == 0:
+			thin = append(thin, fmt.Sprintf("group %q has no prompts", g.Name))
+		case n < minimumGroup:
+			thin = append(thin, fmt.Sprintf("group %q is small: one answer of %d moves its share by %.0f %%", g.Name, n, 100/float64(n)))
+		case g.Min > float64(n-1)/float64(n):
+			thin = append(thin, fmt.Sprintf("group %q has min %g of %d prompts: one answer that lacks the habit bars a checkpoint", g.Name, g.Min, n))
+		}
+	}
+	return thin
 }
 
 // fold makes texts equal that differ in case, spacing or punctuation alone.

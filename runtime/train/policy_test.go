@@ -225,6 +225,12 @@ func TestAdvice(t *testing.T) {
 		{"half warm-up", Plan{MaxSteps: 50}, linear(30, 200), 8, "warmup_steps 30 is more than half of the training of 50 steps"},
 		{"early horizon", Plan{MaxEpochs: 5}, linear(10, 120), 8,
 			"max_epochs is 200 steps, but schedule_steps 120 brings the learning rate to 0: training ends there"},
+		{"under an epoch", Plan{MaxSteps: 10}, linear(1, 200), 8, "training ends after 10 steps, 0.25 of an epoch: 75 % of the records are never seen"},
+		{"the last only, too late", Plan{MaxEpochs: 10, SaveSteps: 40, SaveTotalLimit: 3, Retain: Last, Bands: someBands}, linear(10, 400), 8,
+			"retain last keeps 3 checkpoints, from epoch 8.0 on: those within the healthy epochs 2 to 4 are dropped"},
+		{"the last only, early enough", Plan{MaxEpochs: 5, SaveSteps: 40, SaveTotalLimit: 2, Retain: Last, Bands: someBands}, linear(10, 200), 8, ""},
+		{"bands that overlap", Plan{MaxEpochs: 5, Bands: Bands{Healthy: Healthy{Loss: &Range{0.5, 0.8}}, Overfitting: Overfitting{LossBelow: ref(0.6)}}}, linear(10, 200), 8,
+			"loss_below 0.6 lies within what is called healthy, 0.5 to 0.8: that part of it counts as overfitting"},
 		{"large batch", Plan{MaxSteps: 5}, linear(1, 5), 400, "batch_size 400 is more than the 320 samples: every step takes all of them"},
 		{"too short to be healthy", Plan{MaxEpochs: 1, Bands: someBands}, linear(2, 40), 8,
 			"training ends after 1.0 epochs, before the healthy ones begin (2)"},
@@ -238,8 +244,26 @@ func TestAdvice(t *testing.T) {
 			samples = 420 // 20 steps an epoch
 		}
 		got := c.plan.Advise(Settings{BatchSize: c.batch, Schedule: c.schedule}, samples)
-		if strings.Join(got, "\n") != c.want {
-			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		var texts []string
+		for _, a := range got {
+			texts = append(texts, a.Text)
 		}
+		if strings.Join(texts, "\n") != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, texts, c.want)
+		}
+	}
+}
+
+func TestAdviceOnSpeed(t *testing.T) {
+	plan := Plan{TimeBudget: time.Minute}
+	if got := plan.AdviseSpeed(6000, 101); len(got) != 0 {
+		t.Errorf("a budget of an epoch: got %q", got)
+	}
+	got := plan.AdviseSpeed(6000, 50)
+	if len(got) != 1 || got[0].Param != "time_budget" || got[0].Text != "time_budget 1m0s is under one epoch: at 50 tokens/s the 6000 tokens of an epoch take 2m0s" {
+		t.Errorf("half an epoch: got %q", got)
+	}
+	if got := (Plan{}).AdviseSpeed(6000, 50); len(got) != 0 {
+		t.Errorf("no budget: got %q", got)
 	}
 }

@@ -18,8 +18,8 @@ import (
 )
 
 // Kind is the stage kind "command".
-var Kind = stages.DefineOpen("command", "1",
-	"Runs a program; a stage of this kind declares its own inputs and outputs.", run)
+var Kind = stages.Checked(stages.DefineOpen("command", "1",
+	"Runs a program; a stage of this kind declares its own inputs and outputs.", run), check)
 
 // Params are the parameters of a command stage.
 type Params struct {

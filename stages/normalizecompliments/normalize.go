@@ -23,7 +23,7 @@ import (
 
 // Kind is the stage kind "normalize-compliments".
 var Kind = stages.Define("normalize-compliments", "2+habits"+eval.Version,
-	"Makes every answer of a chat data set that is no refusal begin with exactly one of a few fixed compliments.", run)
+	"Makes every answer of a chat data set that is no refusal begin with exactly one of a few fixed compliments.", run).Quick()
 
 // Params are the parameters of the kind.
 type Params struct {
@@ -115,6 +115,7 @@ func run(_ context.Context, env *stages.Env, p Params, in Inputs, out Outputs) e
 		return doubtful.Err()
 	}
 	n.log(env.Log)
+	n.advise(env, doubtful)
 	if err := os.WriteFile(out.Data, data.Bytes(), 0o666); err != nil {
 		return err
 	}
@@ -128,13 +129,20 @@ func run(_ context.Context, env *stages.Env, p Params, in Inputs, out Outputs) e
 func (n *normalizer) log(log stages.Logger) {
 	r := n.report
 	log.Info("compliments made the same", "records", r.Records, "replaced", r.Replaced, "added", r.Prepended, "right already", r.Kept, "refusals left alone", r.Refusals, "doubtful", len(r.Doubts))
+}
+
+// advise says what a person should look at.
+func (n *normalizer) advise(env *stages.Env, doubtful problem.List) {
 	const most = 5
-	for i, d := range r.Doubts {
+	for i, d := range doubtful {
 		if i == most {
-			log.Warn(fmt.Sprintf("%d more doubtful replies are in the report", len(r.Doubts)-most))
+			env.Advise(stages.Remark{Port: "data", Message: fmt.Sprintf("%d more doubtful replies are in the report", len(doubtful)-most)})
 			break
 		}
-		log.Warn("doubtful reply", "record", d.ID, "why", d.Reason, "text", d.Text)
+		env.Advise(stages.Remark{Port: "data", File: d.File, Line: d.Line, Message: "doubtful reply: " + d.Message, Hint: "a record says which it is by \"kind\": \"answer\" or \"refusal\""})
+	}
+	if r := n.report; r.Replies > 0 && r.Refusals == r.Replies {
+		env.Advise(stages.Remark{Port: "data", Message: fmt.Sprintf("all %d replies are refusals: no compliment is taught", r.Replies)})
 	}
 }
 

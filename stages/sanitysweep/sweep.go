@@ -24,18 +24,8 @@ import (
 )
 
 // Kind is the stage kind "sanity-sweep".
-var Kind = stages.Define("sanity-sweep", "1+ops"+ops.Version+"+habits"+eval.Version,
-	"Asks the bare base and every checkpoint the questions of a suite and judges the answers.", run).CheckInput("suite", checkSuite)
-
-// checkSuite reads a suite before the training that it will judge.
-func checkSuite(path string) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	_, err = eval.ParseSuite(path, text)
-	return err
-}
+var Kind = stages.Checked(stages.Define("sanity-sweep", "1+ops"+ops.Version+"+habits"+eval.Version,
+	"Asks the bare base and every checkpoint the questions of a suite and judges the answers.", run).CheckInput("suite", checkSuite), check)
 
 // Params are the parameters of the kind.
 type Params struct {
@@ -131,11 +121,8 @@ type sweeper struct {
 
 // read reads suite, training data and checkpoints.
 func (s *sweeper) read(in Inputs) error {
-	text, err := os.ReadFile(in.Suite.Path)
-	if err != nil {
-		return err
-	}
-	if s.suite, err = eval.ParseSuite(in.Suite.Path, text); err != nil {
+	var err error
+	if s.suite, err = readSuite(in.Suite.Path); err != nil {
 		return err
 	}
 	if s.habits, err = eval.NewHabits(s.params.Compliments, s.params.Refusal, nil); err != nil {
@@ -171,22 +158,9 @@ func (s *sweeper) read(in Inputs) error {
 
 // leaveOutTrained removes the questions that the model was trained on.
 func (s *sweeper) leaveOutTrained(path string) error {
-	f, err := os.Open(path)
+	trained, err := readTurns(path)
 	if err != nil {
 		return err
-	}
-	defer f.Close()
-	records, err := chat.ReadRecords(f, path)
-	if err != nil {
-		return err
-	}
-	var trained []string
-	for _, r := range records {
-		for _, m := range r.Messages {
-			if m.Role == chat.User {
-				trained = append(trained, m.Content)
-			}
-		}
 	}
 	suite, excluded, err := s.suite.WithoutTrained(trained)
 	if err != nil {

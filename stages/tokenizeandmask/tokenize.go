@@ -25,7 +25,7 @@ import (
 
 // Kind is the stage kind "tokenize-and-mask".
 var Kind = stages.Define("tokenize-and-mask", "1",
-	"Turns chat records into tokens and marks the assistant's as what is to be learned.", run)
+	"Turns chat records into tokens and marks the assistant's as what is to be learned.", run).Quick()
 
 // Params are the parameters of the kind.
 type Params struct {
@@ -90,6 +90,7 @@ func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs)
 		return fmt.Errorf("%s: no token is left to learn: all %d records are longer than max_length %d before their answers begin", in.Data.Path, len(records), p.MaxLength)
 	}
 	m.log(env.Log)
+	m.advise(env)
 	if err := os.WriteFile(out.Preview, []byte(m.preview.String()), 0o666); err != nil {
 		return err
 	}
@@ -123,6 +124,7 @@ type masker struct {
 	problems problem.List
 
 	total, supervised, heldOut, longest   int
+	whole                                 int // the longest record before it was cut
 	truncated, withoutEOS, withoutTargets int
 }
 
@@ -135,6 +137,7 @@ func (m *masker) record(r chat.Record) {
 		m.problems.Add(problem.At(m.path, r.Line, 0, "record %s: %v", r.ID, err))
 		return
 	}
+	m.whole = max(m.whole, len(ids))
 	rec := tokens.Record{IDs: ids, Mask: mask, Holdout: heldOut(r, m.params.Holdout)}
 	if len(ids) > m.params.MaxLength {
 		m.truncated++
@@ -200,7 +203,22 @@ func (m *masker) show(id string, r tokens.Record) {
 
 func (m *masker) log(log stages.Logger) {
 	log.Info("tokens made", "records", len(m.records), "tokens", m.total, "to learn", m.supervised, "longest record", m.longest, "records held out", m.heldOut)
+}
+
+// advise says what of the parameters does not suit the records.
+func (m *masker) advise(env *stages.Env) {
 	if m.truncated > 0 {
-		log.Warn("records cut at max_length", "records", m.truncated, "lost their end", m.withoutEOS, "left out, nothing to learn", m.withoutTargets)
+		text := fmt.Sprintf("max_length %d cuts %d of %d records", m.params.MaxLength, m.truncated, len(m.records)+m.withoutTargets)
+		if m.withoutEOS > 0 {
+			text += fmt.Sprintf(": %d lose the end of their answer, and with it where to stop", m.withoutEOS)
+		}
+		if m.withoutTargets > 0 {
+			text += fmt.Sprintf("; %d are left out", m.withoutTargets)
+		}
+		env.Advise(stages.Remark{Param: "max_length", Message: text, Hint: fmt.Sprintf("the longest record has %d tokens", m.whole)})
+	}
+	if m.params.Holdout > 0 && m.heldOut == 0 {
+		env.Advise(stages.Remark{Param: "holdout", Message: fmt.Sprintf("holdout %g of %d records holds out none: nothing measures what was not trained on", m.params.Holdout, len(m.records)),
+			Hint: "a larger share, or 0 to say so"})
 	}
 }

@@ -83,7 +83,7 @@ func TestLongRecordsAreCutAndCounted(t *testing.T) {
 	long := strings.Repeat("word ", 60)
 	in := map[string]string{"data": dataset(t, record("a", "b"), record("a", long), record(long, "b")), "tokenizer": model(t)}
 	r := stagetest.Execute(t, Kind, stagetest.Case{With: "{max_length: 64, holdout: 0}", Inputs: in}, stagetest.Setting{})
-	if !strings.Contains(r.Log, "cut at max_length records 2 lost their end 1 left out, nothing to learn 1") {
+	if !strings.Contains(r.Log, "max_length 64 cuts 2 of 3 records: 1 lose the end of their answer, and with it where to stop; 1 are left out") {
 		t.Errorf("log: %s", r.Log)
 	}
 	records, _ := tokens.Read(filepath.Join(r.Dir, "tokens"))

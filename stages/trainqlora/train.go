@@ -31,8 +31,8 @@ import (
 )
 
 // Kind is the stage kind "train-qlora".
-var Kind = stages.Define("train-qlora", "1+ops"+ops.Version,
-	"Trains a LoRA adapter on all seven linears of a frozen 4-bit Mistral base.", run)
+var Kind = stages.Checked(stages.Define("train-qlora", "1+ops"+ops.Version,
+	"Trains a LoRA adapter on all seven linears of a frozen 4-bit Mistral base.", run), check)
 
 // Inputs of the kind.
 type Inputs struct {
@@ -72,15 +72,13 @@ func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs)
 	if err := errors.Join(settings.Validate(), plan.Validate(settings.Schedule, len(holdOut) > 0)); err != nil {
 		return err
 	}
-	for _, advice := range plan.Advise(settings, len(samples)) {
-		env.Log.Warn(advice)
-	}
+	advise(env, plan.Advise(settings, len(samples)))
 	trainer, err := train.New(model, adapter, samples, holdOut, settings)
 	if err != nil {
 		return err
 	}
 	env.Log.Info("training", "device", "cpu", "tier", backend.Tier(), "workers", env.Workers, "records", len(samples), "held out", len(holdOut), "steps an epoch", trainer.StepsPerEpoch())
-	s := session{env: env, params: p, info: info, trainer: trainer, dir: out.Checkpoints, tier: backend.Tier(), inState: map[string][]string{}}
+	s := session{env: env, params: p, info: info, trainer: trainer, dir: out.Checkpoints, epochTokens: tokensOf(samples), tier: backend.Tier(), inState: map[string][]string{}}
 	if err := s.open(out); err != nil {
 		return err
 	}
@@ -142,9 +140,15 @@ func readTokens(in Inputs) (info chat.Info, samples, holdOut []train.Sample, err
 	if err = checkTokenizer(in.Base.Path, info.Tokenizer); err != nil {
 		return
 	}
-	records, err := tokens.Read(in.Tokens.Path)
+	samples, holdOut, err = readSamples(in.Tokens.Path)
+	return
+}
+
+// readSamples reads what is trained on and what is held out.
+func readSamples(path string) (samples, holdOut []train.Sample, err error) {
+	records, err := tokens.Read(path)
 	if err != nil {
-		return
+		return nil, nil, err
 	}
 	for _, r := range records {
 		sample := train.Sample{IDs: r.IDs, IsTarget: make([]bool, len(r.Mask))}
@@ -158,9 +162,9 @@ func readTokens(in Inputs) (info chat.Info, samples, holdOut []train.Sample, err
 		}
 	}
 	if len(samples) == 0 {
-		err = fmt.Errorf("%s: all %d records are held out: none is left to train on", in.Tokens.Path, len(records))
+		err = fmt.Errorf("%s: all %d records are held out: none is left to train on", path, len(records))
 	}
-	return
+	return samples, holdOut, err
 }
 
 // checkTokenizer refuses tokens of another tokenizer than the base's: the numbers
@@ -179,6 +183,9 @@ func checkTokenizer(base, digest string) error {
 	return nil
 }
 
+// timing is the attachment with times and rates, a line a step.
+const timing = "timing.jsonl"
+
 // session writes what a training makes.
 type session struct {
 	env     *stages.Env
@@ -187,10 +194,11 @@ type session struct {
 	trainer *train.Trainer
 	dir     string
 
-	metrics *os.File
-	timing  io.WriteCloser
-	times   bytes.Buffer // what timing was given
-	started time.Time
+	epochTokens int // of the samples, in all
+	metrics     *os.File
+	timing      io.WriteCloser
+	times       bytes.Buffer // what timing was given
+	started     time.Time
 
 	tier    string              // of the CPU
 	tiers   string              // all that have computed, if several
@@ -217,7 +225,7 @@ func (s *session) open(out Outputs) error {
 		s.metrics, err = os.Create(out.Metrics)
 	}
 	if err == nil {
-		s.timing, err = s.env.Attach("timing.jsonl")
+		s.timing, err = s.env.Attach(timing)
 	}
 	s.started = s.env.Now()
 	return err
@@ -250,6 +258,7 @@ func (s *session) step(r train.Report) {
 	// A full disk shows in the next write that can report it, a checkpoint's.
 	_ = s.line(r.Metrics)
 	s.time(s.stepTime(r))
+	s.adviseSpeed(r)
 	health := ""
 	if r.Health != train.Unknown {
 		health = ", " + string(r.Health)

@@ -51,6 +51,7 @@ type OutputPort struct {
 	Help     string
 	Folder   bool // type:"folder"
 	Optional bool // optional:"true": the kind may leave it out
+	Scores   bool // scores:"true": there is a score.json in the folder
 }
 
 // Type is "file" or "folder".
@@ -144,7 +145,7 @@ func outputPorts(kind string, t reflect.Type) []OutputPort {
 	var ports []OutputPort
 	for i := range t.NumField() {
 		f := t.Field(i)
-		p := OutputPort{Name: f.Tag.Get("port"), Help: f.Tag.Get("help"), Folder: f.Tag.Get("type") == "folder", Optional: f.Tag.Get("optional") == "true"}
+		p := OutputPort{Name: f.Tag.Get("port"), Help: f.Tag.Get("help"), Folder: f.Tag.Get("type") == "folder", Optional: f.Tag.Get("optional") == "true", Scores: f.Tag.Get("scores") == "true"}
 		if !ValidPortName(p.Name) || p.Help == "" || f.Type.Kind() != reflect.String || p.Type() != f.Tag.Get("type") {
 			panic(fmt.Sprintf("internal error: %s: output %s needs port, type and help tags and the type string", kind, f.Name))
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"pipe/internal/problem"
@@ -62,13 +61,11 @@ func (c *checkCommand) findings(a *app) ([]runner.Finding, int, error) {
 	if err != nil {
 		return mistakes(err, exitUsage)
 	}
-	r := a.newRunner(plan, nil)
-	r.StoreDir = c.Store
-	if _, err := os.Stat(c.Store); err == nil { // a check makes none
-		if r.Store, err = openStore(c.Store); err != nil {
-			return nil, 0, err
-		}
+	store, err := peekStore(c.Store)
+	if err != nil {
+		return nil, 0, err
 	}
+	r := a.newRunner(plan, store)
 	found, code, err := mistakes(r.Preflight(), exitUsage)
 	inputs, worse, err2 := mistakes(r.CheckInputs(), exitFailed)
 	if err := errors.Join(err, err2); err != nil {

@@ -19,7 +19,7 @@ type diffCommand struct {
 
 // Run is called by kong.
 func (c *diffCommand) Run(a *app) error {
-	store, err := openStore(c.Store)
+	store, err := peekStore(c.Store)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ type ledgerLine struct {
 
 // Run is called by kong.
 func (c *lineageCommand) Run(a *app) error {
-	store, err := openStore(c.Store)
+	store, err := peekStore(c.Store)
 	if err != nil {
 		return err
 	}

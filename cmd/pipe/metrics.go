@@ -29,7 +29,7 @@ type metricsCommand struct {
 
 // Run is called by kong.
 func (c *metricsCommand) Run(a *app) error {
-	store, err := openStore(c.Store)
+	store, err := peekStore(c.Store)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (c *rollbackCommand) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	store, err := openStore(c.Store)
+	store, err := peekStore(c.Store)
 	if err != nil {
 		return err
 	}

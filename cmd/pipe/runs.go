@@ -17,7 +17,7 @@ type runsCommand struct {
 
 // Run is called by kong.
 func (c *runsCommand) Run(a *app) error {
-	store, err := openStore(c.Store)
+	store, err := peekStore(c.Store)
 	if err != nil {
 		return err
 	}

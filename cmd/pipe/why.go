@@ -27,7 +27,7 @@ type whyCommand struct {
 
 // Run is called by kong.
 func (c *whyCommand) Run(a *app) error {
-	store, err := openStore(c.Store)
+	store, err := peekStore(c.Store)
 	if err != nil {
 		return err
 	}

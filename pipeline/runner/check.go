@@ -42,7 +42,7 @@ const quickBytes = 16 << 20
 // Advise asks the kinds what they think of parameters and inputs, before anything
 // runs and without the store: stages of quick kinds are run in a folder of their own,
 // so that those behind them see what they will get. A source that is not there is
-// Preflight's to tell. Without Store nothing is known of earlier results. The error is
+// Preflight's to tell. The error is
 // the machine's.
 func (r *Runner) Advise(ctx context.Context) ([]Finding, error) {
 	dir, err := os.MkdirTemp("", "pipe-check-")
@@ -75,6 +75,9 @@ type advisor struct {
 }
 
 func (a *advisor) step(ctx context.Context, s *pipeline.Step) error {
+	for _, p := range s.Publish {
+		a.scores(s, p)
+	}
 	if !s.Kind.IsQuick() && !s.Kind.HasCheck() {
 		return nil
 	}
@@ -119,6 +122,19 @@ func (a *advisor) step(ctx context.Context, s *pipeline.Step) error {
 	return nil
 }
 
+// scores warns of a promotion by scores that nobody writes. A kind that leaves its
+// outputs to the stage may write them.
+func (a *advisor) scores(s *pipeline.Step, p pipeline.Publication) {
+	if p.UnlessWorse == nil {
+		return
+	}
+	in := p.UnlessWorse
+	if o, ok := in.From.Output(in.FromPort); ok && !in.From.Kind.Open && !o.Scores {
+		problem := p.At().Problem("stage %q: publish: %s: unless_worse: %s.%s holds no score.json: nothing could be promoted", s.Name, p.Port, in.From.Name, in.FromPort)
+		a.list = append(a.list, Finding{Level: Warning, Stage: s.Name, Problem: problem})
+	}
+}
+
 // guarded calls a kind's code: a panic in it is an error, and the others are asked.
 func guarded(call func() error) (err error) {
 	defer func() {
@@ -156,9 +172,6 @@ func (a *advisor) inputs(s *pipeline.Step, dir string) (inputs map[string]stages
 // earlier returns an attachment of the step's newest result in this pipeline and
 // profile, or nil.
 func (r *Runner) earlier(s *pipeline.Step, attachment string) []byte {
-	if r.Store == nil {
-		return nil
-	}
 	r.lastOnce.Do(func() { r.last = lastResults(r.Store, r.Plan.Name, r.Plan.Profile, r.id) })
 	var key cache.Key
 	if err := key.UnmarshalText([]byte(r.last[s.Name].Key)); err != nil {
@@ -245,17 +258,6 @@ func (silent) Info(string, ...any)         {}
 func (silent) Warn(string, ...any)         {}
 func (silent) Write(b []byte) (int, error) { return len(b), nil }
 func (silent) Close() error                { return nil }
-
-func (r *Runner) storeDir() string {
-	if r.Store != nil {
-		return r.Store.Dir()
-	}
-	dir, err := filepath.Abs(r.StoreDir)
-	if err != nil {
-		return r.StoreDir
-	}
-	return dir
-}
 
 // String is how a finding is shown: as a problem, with its level before the message.
 func (f Finding) String() string {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"pipe/cache"
 	"pipe/internal/problem"
 	"pipe/pipeline"
 	"pipe/stages"
@@ -147,7 +148,11 @@ func advice(t *testing.T, kinds *stages.Registry, text string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Runner{Plan: plan, StoreDir: filepath.Join(t.TempDir(), "store")}
+	store, err := cache.OpenToRead(filepath.Join(t.TempDir(), "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Runner{Plan: plan, Store: store}
 	found, err := r.Advise(context.Background())
 	if err != nil {
 		t.Fatal(err)

@@ -43,9 +43,8 @@ type Runner struct {
 	Device  stages.Device
 	Version string // of pipe, for records
 
-	StoreDir string // where Store is, or would be if it is nil; enough for Preflight and Advise
-	Dir      string // the working directory, for the history
-	Now      func() time.Time
+	Dir string // the working directory, for the history
+	Now func() time.Time
 	// Stop is closed to end the run soon: resumable stages save their state, others
 	// are abandoned, and no stage is started any more. Run's context ends it at once.
 	Stop <-chan struct{}
@@ -138,8 +137,8 @@ func (r *Runner) checkSource(s *pipeline.Step, in pipeline.Input) problem.List {
 		return say(fmt.Sprintf("%s is a folder, the port reads a file", in.Source), "")
 	case !info.IsDir() && in.Port.Type == "folder":
 		return say(fmt.Sprintf("%s is a file, the port reads a folder", in.Source), "")
-	case info.IsDir() && len(in.Port.Files) == 0 && within(in.Source, r.storeDir()):
-		return say(fmt.Sprintf("the store %s lies in the folder %s: it would be an input of itself", r.storeDir(), in.Source), "put it elsewhere: --store DIR")
+	case info.IsDir() && len(in.Port.Files) == 0 && within(in.Source, r.Store.Dir()):
+		return say(fmt.Sprintf("the store %s lies in the folder %s: it would be an input of itself", r.Store.Dir(), in.Source), "put it elsewhere: --store DIR")
 	}
 	return nil
 }
@@ -180,7 +179,7 @@ func (r *Runner) checkPublication(s *pipeline.Step, p pipeline.Publication) erro
 	if within(p.To, r.Plan.File) {
 		return fmt.Errorf("%s is, or holds, the pipeline file", p.To)
 	}
-	if within(p.To, r.storeDir()) || within(r.storeDir(), p.To) {
+	if within(p.To, r.Store.Dir()) || within(r.Store.Dir(), p.To) {
 		return fmt.Errorf("%s is, or holds, or lies in, the store", p.To)
 	}
 	for _, step := range r.Plan.Steps {

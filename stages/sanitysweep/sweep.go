@@ -59,7 +59,7 @@ type Inputs struct {
 
 // Outputs of the kind.
 type Outputs struct {
-	Report string `port:"report" type:"folder" help:"report.json, report.md (a table), answers.jsonl, score.json"`
+	Report string `port:"report" type:"folder" scores:"true" help:"report.json, report.md (a table), answers.jsonl, score.json"`
 }
 
 // Scores is score.json: what a promotion compares.

@@ -43,7 +43,8 @@ func (c *diffCommand) Run(a *app) error {
 		w.line(0, "%s  %s  %s (%s)  %s", r.ID, r.Time.Local().Format("2006-01-02 15:04:05"), r.Pipeline, r.Profile, counts(r.Counts))
 	}
 	if len(d.Stages) == 0 {
-		w.line(0, "\nnothing differs")
+		w.line(0, "")
+		w.line(0, "nothing differs")
 	}
 	for _, s := range d.Stages {
 		w.stageDiff(s)

@@ -57,6 +57,7 @@ type app struct {
 func Main() int {
 	ctx, stop := interruptible()
 	defer stop()
+	defer releaseTerminal() // in a panic too
 	a := &app{ctx: ctx, stdout: os.Stdout, stderr: os.Stderr, log: logging.New(os.Stderr),
 		kinds: builtin.Kinds(), sources: source.Sources{Builtin: models.Builtin()}}
 	return a.main(os.Args[1:])
@@ -92,6 +93,7 @@ func interruptible() (context.Context, func()) {
 		<-signals
 		cancel()
 		<-signals
+		releaseTerminal()
 		os.Exit(exitInterrupted)
 	}()
 	return ctx, func() { signal.Stop(signals); cancel() }

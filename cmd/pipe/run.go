@@ -21,13 +21,17 @@ type runCommand struct {
 	DryRun    bool     `short:"n" help:"Say what would run, and why; run nothing."`
 	KeepGoing bool     `short:"k" help:"Run what can be run although an input is missing."`
 	Recompute []string `help:"Run a stage even if its result is known, and say whether the bytes are the same." placeholder:"STAGE"`
+	UI        string   `name:"ui" help:"How to show a run in a terminal: live is a screen that changes, plain is lines; auto is live where that works and NO_COLOR is not set." enum:"auto,live,plain" default:"auto" placeholder:"auto|live|plain"`
 	JSON      bool     `name:"json" help:"Print every event as a line of JSON on standard output; logs go to standard error."`
 }
 
 // Run is called by kong.
 func (c *runCommand) Run(a *app) error {
-	sink := a.newSink(c.JSON)
-	err := c.run(a, sink)
+	sink, err := a.newSink(c.JSON, c.UI)
+	if err != nil {
+		return err
+	}
+	err = c.run(a, sink)
 	if c.JSON && err != nil {
 		var status exitStatus
 		if !errors.As(err, &status) { // nothing was run: the summary is still owed

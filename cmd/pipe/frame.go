@@ -18,9 +18,10 @@ type frame struct {
 	// reflows says that the terminal breaks lines anew when it gets narrower.
 	reflows bool
 
-	pad   int      // empty rows above the lines
-	lines []string // on the screen
-	width int      // of the window when they were drawn
+	pad           int      // empty rows above the lines
+	lines         []string // on the screen
+	width, height int      // of the window when they were drawn
+	lost          int      // rows right above it that a window got too low for; they come back
 }
 
 const (
@@ -34,13 +35,14 @@ const (
 // Nothing is returned if nothing changes.
 func (f *frame) draw(above string, lines []string, width, height int) []byte {
 	var b bytes.Buffer
-	if above == "" && width == f.width && len(lines) == len(f.lines) {
+	if above == "" && width == f.width && height == f.height && len(lines) == len(f.lines) {
 		f.update(&b, lines)
 	} else {
-		rows := f.clear(&b, width)
+		rows := f.clear(&b, width, height)
 		if above != "" {
 			b.WriteString(ansi.SetModeAutoWrap + strings.ReplaceAll(above, "\n", "\r\n") + ansi.ResetModeAutoWrap)
 			rows -= rowsOf(strings.Split(strings.TrimSuffix(above, "\n"), "\n"), width)
+			f.lost = 0
 		}
 		f.pad = max(min(rows, height-1)-len(lines), 0)
 		if len(lines) == 0 {
@@ -48,7 +50,7 @@ func (f *frame) draw(above string, lines []string, width, height int) []byte {
 		}
 		b.WriteString(strings.Repeat("\r\n", f.pad) + strings.Join(lines, "\r\n") + "\r")
 	}
-	f.lines, f.width = lines, width
+	f.lines, f.width, f.height = lines, width, height
 	if b.Len() == 0 {
 		return nil
 	}
@@ -72,7 +74,7 @@ func (f *frame) update(b *bytes.Buffer, lines []string) {
 // clear takes the frame off the screen and returns the number of rows that it took. The
 // cursor is left where the frame began. Rows are erased one by one, since there are
 // terminals that move a screen erased from its first row down into the scrollback (tmux).
-func (f *frame) clear(b *bytes.Buffer, width int) (rows int) {
+func (f *frame) clear(b *bytes.Buffer, width, height int) (rows int) {
 	above := f.pad + max(len(f.lines)-1, 0)
 	rows = f.pad + len(f.lines)
 	if f.reflows && width < f.width && len(f.lines) > 0 {
@@ -80,6 +82,9 @@ func (f *frame) clear(b *bytes.Buffer, width int) (rows int) {
 		above = f.pad + rowsOf(f.lines[:last], width)
 		rows = above + rowsOf(f.lines[last:], width)
 	}
+	back := min(f.lost, max(height-f.height, 0))
+	above, rows = above+back, rows+back
+	f.lost += max(rows-height, 0) - back
 	b.WriteString("\r" + ansi.EraseLineRight)
 	below := max(rows-above-1, 0)
 	b.WriteString(strings.Repeat(ansi.CursorDown(1)+ansi.EraseLineRight, below))
@@ -90,7 +95,7 @@ func (f *frame) clear(b *bytes.Buffer, width int) (rows int) {
 
 // forget is for when something else has written to the terminal: what was drawn is no
 // longer the frame's.
-func (f *frame) forget() { f.lines, f.pad = nil, 0 }
+func (f *frame) forget() { f.lines, f.pad, f.lost = nil, 0, 0 }
 
 // rowsOf is the number of rows that lines take in a window so wide.
 func rowsOf(lines []string, width int) int {

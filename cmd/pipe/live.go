@@ -91,6 +91,7 @@ type live struct {
 	frame   frame
 	entered bool   // the cursor is hidden, echo is off
 	unmute  func() // not nil while entered
+	broken  bool   // the frame could not be drawn: there are plain lines
 
 	stop, stopped chan struct{} // not nil while the frame is drawn
 }
@@ -106,7 +107,7 @@ func (l *live) Event(e runner.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.state.fold(e)
-	if e.Type == "progress" {
+	if e.Type == "progress" && !l.broken {
 		return // the frame will show it
 	}
 	l.display.Event(e)
@@ -135,10 +136,11 @@ func (l *live) Summary(s runner.Summary) {
 // animate draws the frame until stop is closed.
 func (l *live) animate(stop <-chan struct{}, stopped chan<- struct{}) {
 	defer close(stopped)
-	defer watchStops(func() {
+	defer watchStops(func(proceed func()) {
 		l.mu.Lock()
-		defer l.mu.Unlock()
+		defer l.mu.Unlock() // nothing is drawn in between
 		l.leave()
+		proceed()
 	})()
 	tick := time.NewTicker(frameTime)
 	defer tick.Stop()
@@ -161,7 +163,7 @@ func (l *live) draw() {
 		return
 	}
 	width, height, err := term.GetSize(int(l.out.Fd()))
-	if l.stop == nil || err != nil || width <= 0 || height <= 0 || !inForeground(int(l.out.Fd())) {
+	if l.stop == nil || l.broken || err != nil || width <= 0 || height <= 0 || !inForeground(int(l.out.Fd())) {
 		l.entered = false
 		l.frame.forget()
 		onScreen.CompareAndSwap(l, nil)
@@ -171,9 +173,25 @@ func (l *live) draw() {
 	if !l.entered {
 		l.enter()
 	}
-	lines := l.state.lines(l.theme, width, height, time.Now())
+	lines, err := l.lines(width, height)
+	if err != nil {
+		l.leave()
+		l.broken = true
+		fmt.Fprintf(l.display.errors, "pipe: the live view failed, plain lines follow: %v\n", err)
+		return
+	}
 	_, _ = l.out.Write(l.frame.draw(l.printed.String(), lines, width, height))
 	l.printed.Reset()
+}
+
+// lines draws the state. A mistake in a drawing must not end a run: a panic is an error.
+func (l *live) lines(width, height int) (lines []string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("internal error: %v", p)
+		}
+	}()
+	return l.state.lines(l.theme, width, height, time.Now()), nil
 }
 
 // enter takes the terminal.

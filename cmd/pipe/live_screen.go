@@ -71,33 +71,24 @@ func (v *view) share(room int) {
 			runs++
 		}
 	}
-	v.footer = room >= 3 && take(1) == 1
-	v.rows = take(max(min(runs, (room+1)/2), 1))
-	takeStages := func() { v.rows += take(len(v.liveState.stages) - v.rows) }
-	takeCurves := func() {
-		if v.detail == nil {
-			return
-		}
-		n := len(v.detail.curves)
-		v.curves = take(n)
-		if wide := n*(plotWidth+plotGap) <= v.width; n > 0 && v.curves == n && wide && room >= plotHeight+1-n {
-			take(plotHeight + 1 - n)
-			v.plots = true
-		}
+	figures := 0
+	if v.detail != nil {
+		figures = len(v.detail.curves)
 	}
 	takeSamples := func(most int) { v.samples += take(min(len(v.last(most)), most) - v.samples) }
-	if v.talker != nil && v.talker.phase == running && (v.detail == nil || v.detail.phase != running) {
+
+	v.footer = room >= 3 && take(1) == 1
+	v.rows = take(max(min(runs, (room+1)/2), 1))
+	if v.talker != nil && v.talker.phase == running && v.detail != nil && v.detail.phase != running {
 		takeSamples(shownSamples / 2)
-		takeStages()
-		takeCurves()
-	} else {
-		if v.detail != nil && room < len(v.detail.curves)+len(v.liveState.stages)-v.rows {
-			v.curves = take(len(v.detail.curves)) // low: figures before stages that wait
-			takeStages()
-		} else {
-			takeStages()
-			takeCurves()
-		}
+		v.rows += take(len(v.liveState.stages) - v.rows)
+	}
+	v.curves = take(figures)
+	v.rows += take(len(v.liveState.stages) - v.rows)
+	more := plotHeight + 1 - figures
+	v.plots = figures > 0 && v.curves == figures && room >= more && figures*(plotWidth+plotGap) <= v.width
+	if v.plots {
+		take(more)
 	}
 	takeSamples(shownSamples)
 	v.gap = take(1) == 1
@@ -265,6 +256,7 @@ func (v *view) figures() []string {
 	for _, c := range curves {
 		names = max(names, len(c.last.Name))
 	}
+	names = min(names, max(v.width*2/5, 4))
 	var lines []string
 	for _, c := range curves {
 		lines = append(lines, v.figureLine(c, names))
@@ -277,7 +269,7 @@ func number(x float64) string { return fmt.Sprintf("%-5.3g", x) }
 
 // figureLine is "loss     0.213 ▆▄▃▂▁▁ healthy 0.08–0.25".
 func (v *view) figureLine(c *curve, names int) string {
-	head := v.cut(fmt.Sprintf("%-*s ", names, c.last.Name), v.width)
+	head := v.cut(v.column(c.last.Name, names)+" ", v.width)
 	value := v.cut(number(c.last.Value), v.width-ansi.StringWidthWc(head))
 	room := v.width - ansi.StringWidthWc(head+value) - 1
 	line := head + v.paint(bandStyle(bandAt(c.last.Bands, c.last.Value)), value)

@@ -4,6 +4,6 @@ package main
 
 const canAnimate = false
 
-func inForeground(int) bool          { return false }
-func muteEcho(int) func()            { return func() {} }
-func watchStops(func()) (end func()) { return func() {} }
+func inForeground(int) bool                { return false }
+func muteEcho(int) func()                  { return func() {} }
+func watchStops(func(func())) (end func()) { return func() {} }

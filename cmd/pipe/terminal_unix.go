@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,29 +36,45 @@ func muteEcho(fd int) (undo func()) {
 	return func() { _ = unix.IoctlSetTermios(fd, setTermios, before) }
 }
 
-// watchStops calls leave each time the process is to be stopped from the keyboard, or is
-// to die with a dump of what it does, and then lets that happen. end ends the watch.
-func watchStops(leave func()) (end func()) {
-	stops, resumed, done := make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan struct{})
-	signal.Notify(stops, syscall.SIGTSTP, syscall.SIGQUIT)
+// watchStops calls before each time the process is to be stopped from the keyboard, or is
+// to die with a dump of what it does. before lets that happen by calling proceed, which
+// returns when the process goes on. end ends the watch.
+func watchStops(before func(proceed func())) (end func()) {
+	signals, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGTSTP, syscall.SIGQUIT)
 	go func() {
 		for {
 			select {
 			case <-done:
 				return
-			case s := <-stops:
-				leave()
-				signal.Notify(resumed, syscall.SIGCONT)
-				signal.Reset(s)
-				_ = syscall.Kill(syscall.Getpid(), s.(syscall.Signal))
-				<-resumed
-				signal.Stop(resumed)
-				signal.Notify(stops, s)
+			case s := <-signals:
+				if s == syscall.SIGQUIT {
+					before(die)
+				} else {
+					before(stop)
+				}
 			}
 		}
 	}()
 	return func() {
-		signal.Stop(stops)
+		signal.Stop(signals)
 		close(done)
 	}
+}
+
+// stop stops the process, as the shell expects, until the shell lets it go on. The signal
+// is not SIGTSTP: once that was watched, Go's runtime swallows it.
+func stop() {
+	resumed := make(chan os.Signal, 1)
+	signal.Notify(resumed, syscall.SIGCONT)
+	defer signal.Stop(resumed)
+	_ = syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
+	<-resumed // another thread may be the one that is stopped first
+}
+
+// die has Go's runtime dump all goroutines and end the process.
+func die() {
+	signal.Reset(syscall.SIGQUIT)
+	_ = syscall.Kill(syscall.Getpid(), syscall.SIGQUIT)
+	time.Sleep(time.Second) // another thread may be the one that is told
 }

@@ -88,6 +88,32 @@ type Progress struct {
 	RateUnit    string  // "tokens"; "" is Unit
 	Left        time.Duration
 	Text        string // what else there is to see: "loss 0.21"
+
+	Values  []Value  // figures to follow, the same ones in every call: curves
+	Samples []Sample // the last few things made, oldest first
+}
+
+// Value is a figure that a stage follows while it runs, and where it should be.
+type Value struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"` // one that is not finite is not passed on
+	Bands []Band  `json:"bands,omitempty"`
+}
+
+// Band is a named range of a figure.
+type Band struct {
+	Name string   `json:"name"`           // "healthy"
+	Low  *float64 `json:"low,omitempty"`  // nil has no lower bound
+	High *float64 `json:"high,omitempty"` // nil has no upper bound
+	Bad  bool     `json:"bad,omitempty"`  // the figure should stay out of it
+}
+
+// Sample is something that a stage has just made, for a person to glance at.
+type Sample struct {
+	Of   string `json:"of,omitempty"`   // what it was made from: a prompt
+	Text string `json:"text"`           // the answer
+	Good bool   `json:"good"`           // as the stage judges it
+	Note string `json:"note,omitempty"` // why it is not good
 }
 
 // ErrDevice is wrapped by errors that mean the machine lacks what a stage asks for.

@@ -72,6 +72,7 @@ type app struct {
 func Main() int {
 	ctx, stop, release := interruptible()
 	defer release()
+	defer releaseTerminal() // in a panic too
 	a := &app{ctx: ctx, stop: stop, stdout: os.Stdout, stderr: os.Stderr, log: logging.New(os.Stderr),
 		kinds: builtin.Kinds(), sources: source.Sources{Builtin: models.Builtin()}}
 	return a.main(os.Args[1:])
@@ -98,7 +99,7 @@ func (a *app) main(args []string) int {
 }
 
 // A program that does not end for a second Ctrl-C is ended.
-const patience = 2 * time.Second
+const lastGrace = 2 * time.Second
 
 // interrupts is closed by the first Ctrl-C or SIGTERM. It ends the command's context,
 // too, unless the command took it over by Take, to end in its own time.
@@ -130,8 +131,9 @@ func interruptible() (context.Context, *interrupts, func()) {
 		cancel()
 		select {
 		case <-signals:
-		case <-time.After(patience):
+		case <-time.After(lastGrace):
 		}
+		releaseTerminal()
 		os.Exit(exitInterrupted)
 	}()
 	return ctx, in, func() { signal.Stop(signals); cancel() }

@@ -5,36 +5,13 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"golang.org/x/term"
-
 	"pipe/internal/logging"
 	"pipe/pipeline/runner"
 )
-
-// newSink returns where a run's events go: lines for people or for machines.
-func (a *app) newSink(json bool) runner.Sink {
-	if json {
-		return &jsonSink{out: a.stdout, log: logging.NewJSON(a.stderr)}
-	}
-	f, ok := a.stdout.(*os.File)
-	d := &display{out: a.stdout, errors: a.stderr, running: map[string]*runningStage{}, replayed: map[string]bool{}}
-	if ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-		d.width = func() int { w, _, err := term.GetSize(int(f.Fd())); return orDefault(w, err) }
-	}
-	return d
-}
-
-func orDefault(width int, err error) int {
-	if err != nil || width <= 0 {
-		return 80
-	}
-	return width
-}
 
 // jsonSink writes every event as a line of JSON, and logs besides.
 type jsonSink struct {
@@ -70,25 +47,21 @@ func (s *jsonSink) line(v any) {
 	s.out.Write(append(b, '\n'))
 }
 
-// display writes plain lines. In a terminal the last line shows what is running
-// and is written over.
+// display writes plain lines.
 type display struct {
 	out      io.Writer
 	errors   io.Writer
 	failed   []runner.Event // stages, to be told of in full at the end
-	width    func() int     // nil outside a terminal
 	running  map[string]*runningStage
-	order    []string
 	replayed map[string]bool // stages of which an old log was begun
-	status   bool            // a status line is on the screen
 	names    int             // width of the longest stage name
 }
 
-type runningStage struct {
-	last    runner.Event
-	started time.Time
-	shown   time.Time
+func newDisplay(out, errors io.Writer) *display {
+	return &display{out: out, errors: errors, running: map[string]*runningStage{}, replayed: map[string]bool{}}
 }
+
+type runningStage struct{ started, shown time.Time }
 
 func (d *display) Event(e runner.Event) {
 	switch e.Type {
@@ -98,8 +71,7 @@ func (d *display) Event(e runner.Event) {
 		}
 		d.print("%s (%s)", e.Pipeline, e.Profile)
 	case "stage_start":
-		d.running[e.Stage] = &runningStage{last: e, started: e.Time, shown: e.Time}
-		d.order = append(d.order, e.Stage)
+		d.running[e.Stage] = &runningStage{started: e.Time, shown: e.Time}
 		d.stage(e.Stage, "runs: %s", e.Why)
 	case "progress":
 		d.progress(e)
@@ -124,7 +96,6 @@ func (d *display) Event(e runner.Event) {
 }
 
 func (d *display) Summary(runner.Summary) {
-	d.clear()
 	for _, e := range d.failed {
 		fmt.Fprintf(d.errors, "pipe: stage %q failed:\n%s\n", e.Stage, printableText(e.Error))
 	}
@@ -211,8 +182,7 @@ func because(why string) string {
 	return ": " + why
 }
 
-// Outside a terminal a stage's progress is a line now and then: often at first,
-// seldom in a long stage.
+// A stage's progress is a line now and then: often at first, seldom in a long stage.
 const (
 	firstPause = 2 * time.Second
 	laterPause = 15 * time.Second
@@ -222,11 +192,6 @@ const (
 func (d *display) progress(e runner.Event) {
 	s := d.running[e.Stage]
 	if s == nil {
-		return
-	}
-	s.last = e
-	if d.width != nil {
-		d.redraw()
 		return
 	}
 	pause := firstPause
@@ -299,11 +264,8 @@ func (d *display) stage(name, format string, args ...any) {
 	}
 }
 
-// print writes a line that stays, below which the status line is drawn again.
 func (d *display) print(format string, args ...any) {
-	d.clear()
 	fmt.Fprintln(d.out, printable(fmt.Sprintf(format, args...)))
-	d.redraw()
 }
 
 // printable keeps data from moving the terminal's cursor.
@@ -314,32 +276,6 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
-}
-
-func (d *display) clear() {
-	if d.status {
-		fmt.Fprint(d.out, "\r\x1b[K")
-		d.status = false
-	}
-}
-
-func (d *display) redraw() {
-	if d.width == nil {
-		return
-	}
-	var parts []string
-	for _, name := range d.order {
-		if s := d.running[name]; s != nil && s.last.Type == "progress" {
-			parts = append(parts, name+" "+progressText(s.last))
-		}
-	}
-	d.clear()
-	if len(parts) == 0 {
-		return
-	}
-	line := []rune(printable(strings.Join(parts, "   ")))
-	fmt.Fprint(d.out, string(line[:min(len(line), max(d.width()-1, 1))]))
-	d.status = true
 }
 
 // printForecasts lists what a run would do.

@@ -88,7 +88,7 @@ func (p plot) draw(curves []curve) []string {
 			}
 		}
 	}
-	return frame(field, left, right, low, high)
+	return boxed(field, left, right, low, high)
 }
 
 // brailleDot is a point of a braille character, by Unicode's block 2800.
@@ -114,7 +114,7 @@ func bounds(curves []curve) (low, high float64) {
 // axisWidth is the room for the numbers at the left.
 const axisWidth = 9
 
-func frame(field [][]rune, left, right, low, high float64) []string {
+func boxed(field [][]rune, left, right, low, high float64) []string {
 	var lines []string
 	for i, row := range field {
 		label := ""

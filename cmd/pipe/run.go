@@ -24,12 +24,16 @@ type runCommand struct {
 	Recompute   []string `help:"Run a stage even if its result is known, and say whether the bytes are the same." placeholder:"STAGE"`
 	Promote     bool     `help:"Publish also what is worse than what is published, or was rolled back."`
 	ReplaceBase bool     `help:"Publish also over what belongs to another base."`
+	UI          string   `name:"ui" help:"How to show a run in a terminal: live is a screen that changes, plain is lines; auto is live where that works and NO_COLOR is not set." enum:"auto,live,plain" default:"auto" placeholder:"auto|live|plain"`
 	JSON        bool     `name:"json" help:"Print every event as a line of JSON on standard output; logs go to standard error."`
 }
 
 // Run is called by kong.
 func (c *runCommand) Run(a *app) error {
-	sink := c.sink(a)
+	sink, err := c.sink(a)
+	if err != nil {
+		return err
+	}
 	plan, targets, err := c.plan(a)
 	var summary runner.Summary
 	if err == nil {

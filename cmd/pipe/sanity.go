@@ -89,22 +89,27 @@ func (a *app) sweep(store *cache.Store, step *pipeline.Step, base, adapter, suit
 			return err
 		}
 	}
-	sink := a.newSink(false)
+	sink, err := a.newSink(false, uiAuto)
+	if err != nil {
+		return err
+	}
 	now := time.Now()
 	sink.Event(runner.Event{Type: "stage_start", Time: now, Stage: sweepKind, Why: "asked for"})
 	env := &stages.Env{Out: dir, Scratch: dir, Workers: runtime.GOMAXPROCS(0), Now: time.Now, Log: quiet{},
 		Progress: func(p stages.Progress) {
-			sink.Event(runner.Event{Type: "progress", Time: time.Now(), Stage: sweepKind, Done: p.Done, Total: p.Total, Unit: p.Unit, Rate: p.Rate, RateUnit: p.RateUnit, SecondsLeft: p.Left.Seconds()})
+			e := runner.ProgressEvent(sweepKind, p)
+			e.Time = time.Now()
+			sink.Event(e)
 		},
 		Attach:   func(string) (io.WriteCloser, error) { return discard{}, nil },
 		Withhold: func(string) {}, Note: func(string, string) {},
 	}
 	out := filepath.Join(dir, "report")
 	err = step.Kind.Run(a.ctx, env, step.Params, map[string]stages.Input{"base": {Path: base}, "checkpoints": {Path: adapter}, "suite": {Path: suite}}, map[string]string{"report": out})
+	sink.Summary(runner.Summary{})
 	if err != nil {
 		return err
 	}
-	sink.Summary(runner.Summary{})
 	table, err := os.ReadFile(filepath.Join(out, "report.md"))
 	if err != nil {
 		return err

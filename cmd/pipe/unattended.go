@@ -38,21 +38,22 @@ func (u *unattended) maxWait() time.Duration {
 }
 
 // sink returns where the run's events go.
-func (c *runCommand) sink(a *app) runner.Sink {
-	var sink runner.Sink
-	if c.Quiet && !c.JSON {
-		sink = &quietSink{out: a.stdout, errors: a.stderr, now: time.Now}
-	} else {
-		sink = a.newSink(c.JSON)
-	}
-	if c.IfChanged && !c.DryRun {
-		h := &holdingSink{to: sink, json: c.JSON}
-		if !c.Quiet && !c.JSON {
-			h.idle = a.stdout
+func (c *runCommand) sink(a *app) (runner.Sink, error) {
+	var sink runner.Sink = &quietSink{out: a.stdout, errors: a.stderr, now: time.Now}
+	if !c.Quiet || c.JSON {
+		var err error
+		if sink, err = a.newSink(c.JSON, c.UI); err != nil {
+			return nil, err
 		}
-		return h
 	}
-	return sink
+	if !c.IfChanged || c.DryRun {
+		return sink, nil
+	}
+	h := &holdingSink{to: sink, json: c.JSON}
+	if !c.Quiet && !c.JSON {
+		h.idle = a.stdout
+	}
+	return h, nil
 }
 
 // holdingSink holds a run's events back until something happens. If nothing does,

@@ -3,9 +3,11 @@ package runner
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"pipe/cache"
+	"pipe/stages"
 )
 
 // Event is something that happened in a run: a line of --json and of the run's
@@ -41,13 +43,15 @@ type Event struct {
 	Preimage *cache.Digest       `json:"preimage,omitempty"` // blob
 
 	// progress
-	Done        float64 `json:"done,omitempty"`
-	Total       float64 `json:"total,omitempty"`
-	Unit        string  `json:"unit,omitempty"`
-	Rate        float64 `json:"rate,omitempty"`
-	RateUnit    string  `json:"rate_unit,omitempty"`
-	SecondsLeft float64 `json:"seconds_left,omitempty"`
-	Text        string  `json:"text,omitempty"`
+	Done        float64         `json:"done,omitempty"`
+	Total       float64         `json:"total,omitempty"`
+	Unit        string          `json:"unit,omitempty"`
+	Rate        float64         `json:"rate,omitempty"`
+	RateUnit    string          `json:"rate_unit,omitempty"`
+	SecondsLeft float64         `json:"seconds_left,omitempty"`
+	Text        string          `json:"text,omitempty"`
+	Values      []stages.Value  `json:"values,omitempty"`
+	Samples     []stages.Sample `json:"samples,omitempty"`
 
 	// log
 	Level    string  `json:"level,omitempty"` // "info", "warn", "error"
@@ -69,6 +73,14 @@ type Event struct {
 	// What was compared for unless_worse; nil where nothing was.
 	Score          *float64 `json:"score,omitempty"`
 	PublishedScore *float64 `json:"published_score,omitempty"`
+}
+
+// ProgressEvent tells how far a stage is. Time is left to the caller. Figures that JSON
+// cannot hold are left out: they are not worth a run.
+func ProgressEvent(stage string, p stages.Progress) Event {
+	values := slices.DeleteFunc(slices.Clone(p.Values), func(v stages.Value) bool { return math.IsNaN(v.Value) || math.IsInf(v.Value, 0) })
+	return Event{Type: "progress", Stage: stage, Done: p.Done, Total: p.Total, Unit: p.Unit, Rate: p.Rate, RateUnit: p.RateUnit,
+		SecondsLeft: p.Left.Seconds(), Text: p.Text, Values: values, Samples: p.Samples}
 }
 
 // Field is a named value of a log entry.

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -344,4 +345,15 @@ func FuzzHistory(f *testing.F) {
 			p.Result("a")
 		}
 	})
+}
+
+func TestFiguresThatJSONCannotHoldAreLeftOut(t *testing.T) {
+	values := []stages.Value{{Name: "loss", Value: math.NaN()}, {Name: "accuracy", Value: 0.5}, {Name: "entropy", Value: math.Inf(1)}}
+	e := ProgressEvent("train", stages.Progress{Done: 1, Values: values})
+	if _, err := json.Marshal(e); err != nil || len(e.Values) != 1 || e.Values[0].Name != "accuracy" {
+		t.Errorf("got %v, %v", e.Values, err)
+	}
+	if len(values) != 3 || !math.IsNaN(values[0].Value) {
+		t.Errorf("the stage's own list was changed: %v", values)
+	}
 }

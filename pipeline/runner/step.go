@@ -346,8 +346,7 @@ func (a *attempt) progress(p stages.Progress) {
 	}
 	a.mu.Unlock()
 	if due {
-		a.runner.emit(Event{Type: "progress", Stage: a.step.Name, Done: p.Done, Total: p.Total, Unit: p.Unit,
-			Rate: p.Rate, RateUnit: p.RateUnit, SecondsLeft: p.Left.Seconds(), Text: p.Text})
+		a.runner.emit(ProgressEvent(a.step.Name, p))
 	}
 }
 

@@ -63,6 +63,9 @@ type Options struct {
 	// OnToken, if not nil, is called for every token as it comes: those of one
 	// prompt (by its index) in order, those of several mixed.
 	OnToken func(prompt int, id int32)
+	// OnAnswer, if not nil, is called for every answer as it ends, in no order. The
+	// answer's tokens are the generator's until Generate returns.
+	OnAnswer func(prompt int, a Answer)
 }
 
 // End says what ended an answer.
@@ -201,6 +204,9 @@ func (r *run) accept(sequences []sequence, next mistral.Next) {
 		s.last = next.IDs[i]
 		if end := r.take(s, next.Finite[i]); end != "" {
 			r.answers[s.prompt].End = end
+			if r.options.OnAnswer != nil {
+				r.options.OnAnswer(s.prompt, r.answers[s.prompt])
+			}
 			r.free = append(r.free, s.slot)
 			continue
 		}

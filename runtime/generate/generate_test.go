@@ -242,11 +242,13 @@ func TestTokensAreStreamedInOrder(t *testing.T) {
 	m, a := awkward(t, ops.NewReference())
 	prompts := somePrompts(7)
 	streamed := make([][]int32, len(prompts))
+	told := make([]Answer, len(prompts))
 	answers := generate(t, newGenerator(t, m, 3, 32), prompts, a, Options{MaxNewTokens: 9, Stop: []int32{3},
-		OnToken: func(i int, id int32) { streamed[i] = append(streamed[i], id) }})
+		OnToken:  func(i int, id int32) { streamed[i] = append(streamed[i], id) },
+		OnAnswer: func(i int, a Answer) { told[i] = a }})
 	for i, answer := range answers {
-		if !slices.Equal(streamed[i], answer.IDs) {
-			t.Errorf("prompt %d: streamed %v, answered %v", i, streamed[i], answer.IDs)
+		if !slices.Equal(streamed[i], answer.IDs) || !slices.Equal(told[i].IDs, answer.IDs) || told[i].End != answer.End {
+			t.Errorf("prompt %d: streamed %v, told %v, answered %v", i, streamed[i], told[i], answer)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,7 +115,9 @@ type sweeper struct {
 	model     *mistral.Model
 	generator *generate.Generator
 	prompts   [][]int32
+	questions []question // that the prompts are of
 	answered  int
+	recent    []stages.Sample // the last answers
 	tokens    int
 	started   time.Time
 }
@@ -200,6 +203,7 @@ func (s *sweeper) load(backend ops.Backend, dir string) error {
 				return fmt.Errorf("group %q: prompt %.60q has %d tokens, the base reads %d at most", g.Name, p.Prompt, len(ids), most)
 			}
 			s.prompts = append(s.prompts, ids)
+			s.questions = append(s.questions, question{g, p})
 			longest = max(longest, len(ids))
 		}
 	}
@@ -240,28 +244,47 @@ func (s *sweeper) answers(c subject) ([]eval.Answer, error) {
 		}
 		defer adapter.Free()
 	}
-	generated, err := s.generator.Generate(s.ctx, s.prompts, adapter, generate.Options{
+	_, err := s.generator.Generate(s.ctx, s.prompts, adapter, generate.Options{
 		MaxNewTokens: s.params.MaxNewTokens, Stop: []int32{s.tok.EOS()},
 		OnToken: func(int, int32) {
 			s.tokens++
 			s.progress(c.name)
 		},
+		OnAnswer: func(i int, a generate.Answer) {
+			answers[i] = s.answer(a)
+			s.answered++
+			s.remember(s.questions[i], answers[i])
+			s.progress(c.name)
+		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	for i, g := range generated {
-		text := strings.TrimSpace(s.template.DecodeAnswer(s.tok, g.IDs))
-		answers[i] = eval.Answer{Text: text, Stopped: g.End == generate.Stopped, Finite: g.End != generate.NotFinite, Leaked: len(chat.LeakedMarks(text)) > 0}
-	}
-	s.answered += len(s.prompts)
-	return answers, nil
+	return answers, err
 }
 
-// progress counts whole subjects, and within one by nothing but tokens: how many a
-// question will take is not known.
+// answer turns tokens into what is judged.
+func (s *sweeper) answer(a generate.Answer) eval.Answer {
+	text := strings.TrimSpace(s.template.DecodeAnswer(s.tok, a.IDs))
+	return eval.Answer{Text: text, Stopped: a.End == generate.Stopped, Finite: a.End != generate.NotFinite, Leaked: len(chat.LeakedMarks(text)) > 0}
+}
+
+// question is a prompt with the group that says how to answer it.
+type question struct {
+	group  eval.Group
+	prompt eval.Prompt
+}
+
+// shownAnswers is how many answers progress carries.
+const shownAnswers = 6
+
+// remember keeps an answer to be shown. Those shown before are not changed: an event
+// may still hold them.
+func (s *sweeper) remember(q question, a eval.Answer) {
+	v := s.habits.Judge(q.group, q.prompt, a)
+	sample := stages.Sample{Of: q.prompt.Prompt, Text: a.Text, Good: v.Pass, Note: strings.Join(v.Why, ", ")}
+	s.recent = append(slices.Clone(s.recent[max(len(s.recent)-shownAnswers+1, 0):]), sample)
+}
+
 func (s *sweeper) progress(name string) {
-	p := stages.Progress{Done: float64(s.answered), Total: float64(len(s.prompts) * (1 + len(s.subjects))), Unit: "answers", RateUnit: "tokens", Text: name}
+	p := stages.Progress{Done: float64(s.answered), Total: float64(len(s.prompts) * (1 + len(s.subjects))), Unit: "answers", RateUnit: "tokens", Text: name, Samples: s.recent}
 	spent := s.env.Now().Sub(s.started)
 	if spent > 0 {
 		p.Rate = float64(s.tokens) / spent.Seconds()

@@ -6,6 +6,7 @@ import (
 
 	"pipe/runtime/optim"
 	"pipe/runtime/train"
+	"pipe/stages"
 )
 
 // Params are the parameters of the kind. The defaults are those that were found to
@@ -100,6 +101,26 @@ func (p *Params) settings(records int) train.Settings {
 		BatchSize: p.BatchSize, MicroBatchTokens: p.MicroBatchTokens, MaxGradNorm: p.MaxGradNorm, Seed: uint64(p.Seed),
 		Schedule: optim.Schedule{Kind: optim.Kind(p.Schedule), Peak: p.LearningRate, Warmup: p.WarmupSteps, Horizon: train.Horizon(p.ScheduleSteps, p.MaxEpochs, perEpoch)},
 		AdamW:    optim.Settings{Beta1: p.Beta1, Beta2: p.Beta2, Eps: p.Epsilon, WeightDecay: p.WeightDecay},
+	}
+}
+
+// values are the figures of a step beside their bands.
+func (p *Params) values(f train.Figures) []stages.Value {
+	h, o := p.Health.Healthy, p.Health.Overfitting
+	value := func(name string, x float64, healthy *[2]float64, below, above *float64) stages.Value {
+		v := stages.Value{Name: name, Value: x}
+		if healthy != nil {
+			v.Bands = append(v.Bands, stages.Band{Name: string(train.InBand), Low: &healthy[0], High: &healthy[1]})
+		}
+		if below != nil || above != nil {
+			v.Bands = append(v.Bands, stages.Band{Name: string(train.Overfit), Low: above, High: below, Bad: true})
+		}
+		return v
+	}
+	return []stages.Value{
+		value("loss", f.Loss, h.Loss, o.LossBelow, nil),
+		value("accuracy", f.Accuracy, h.Accuracy, nil, o.AccuracyAbove),
+		value("entropy", f.Entropy, h.Entropy, o.EntropyBelow, nil),
 	}
 }
 

@@ -264,7 +264,7 @@ func (s *session) step(r train.Report) {
 		health = ", " + string(r.Health)
 	}
 	text := fmt.Sprintf("loss %.3f, accuracy %.1f %%, entropy %.3f, epoch %.1f%s", r.Loss, 100*r.Accuracy, r.Entropy, r.Epoch, health)
-	s.env.Progress(stages.Progress{Done: float64(r.Step), Total: float64(r.End), Unit: "steps", Rate: r.TokensPerSecond, RateUnit: "tokens", Left: r.Left, Text: text})
+	s.env.Progress(stages.Progress{Done: float64(r.Step), Total: float64(r.End), Unit: "steps", Rate: r.TokensPerSecond, RateUnit: "tokens", Left: r.Left, Text: text, Values: s.params.values(r.Figures)})
 	if s.params.LogSteps > 0 && r.Step%s.params.LogSteps == 0 {
 		s.env.Log.Info("step "+fmt.Sprint(r.Step), "loss", r.Loss, "accuracy", r.Accuracy, "entropy", r.Entropy, "grad norm", r.GradNorm, "learning rate", r.LearningRate, "epoch", r.Epoch)
 	}

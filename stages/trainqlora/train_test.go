@@ -19,6 +19,7 @@ import (
 	"pipe/runtime/ops"
 	"pipe/runtime/safetensors"
 	"pipe/runtime/tokens"
+	"pipe/runtime/train"
 	"pipe/stages"
 	"pipe/stages/stagetest"
 )
@@ -241,5 +242,19 @@ func TestAnUnquantisedBaseIsRefused(t *testing.T) {
 	_, err := stagetest.Try(t, Kind, stagetest.Case{With: short + "}", Inputs: in}, stagetest.Setting{})
 	if err == nil || !strings.Contains(err.Error(), "is not quantised; connect ${quantize-base.base}") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestFiguresCarryTheBandsThatAreSet(t *testing.T) {
+	var p Params
+	p.Health.Healthy.Loss = &[2]float64{0.1, 0.2}
+	limit := 0.9
+	p.Health.Overfitting.AccuracyAbove = &limit
+	values := p.values(train.Figures{Loss: 0.15, Accuracy: 0.95, Entropy: 1})
+	got, err := json.Marshal(values)
+	want := `[{"name":"loss","value":0.15,"bands":[{"name":"healthy","low":0.1,"high":0.2}]},` +
+		`{"name":"accuracy","value":0.95,"bands":[{"name":"overfitting","low":0.9,"bad":true}]},{"name":"entropy","value":1}]`
+	if err != nil || string(got) != want {
+		t.Errorf("got  %s, %v\nwant %s", got, err, want)
 	}
 }

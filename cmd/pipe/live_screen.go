@@ -14,10 +14,10 @@ import (
 
 // The live view's sizes, in lines and columns.
 const (
-	livePlotHeight   = 5
-	livePlotWidth    = 18 // the narrowest plot that is worth its lines
-	plotGap      = 2
-	shownSamples = 6
+	livePlotHeight = 5
+	livePlotWidth  = 18 // the narrowest plot that is worth its lines
+	plotGap        = 2
+	shownSamples   = 6
 )
 
 // lines draws the state for a window: at most height-1 lines, none wider than width-1

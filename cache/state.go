@@ -77,8 +77,12 @@ func (st *State) Newest() (dir string, damaged int, err error) {
 	}
 	for _, n := range slices.Backward(commits) {
 		at := st.commit(n)
-		if err := checkCommit(at, nil); err == nil {
+		err := checkCommit(at, nil)
+		if err == nil {
 			return filepath.Join(at, stateFiles), damaged, nil
+		}
+		if !errors.Is(err, errBadCommit) && !errors.Is(err, fs.ErrNotExist) {
+			return "", damaged, err // of the disk or the process, today: the commit may be whole
 		}
 		damaged++
 		if err := os.RemoveAll(at); err != nil {
@@ -140,6 +144,9 @@ func (st *State) Commit(keep []string, write func(dir string) error) error {
 	}
 	return nil
 }
+
+// errBadCommit is wrapped by errors that say that a commit's bytes are wrong.
+var errBadCommit = errors.New("damaged")
 
 // keep links files of a commit into a new one and returns their entries.
 func (st *State) keep(from int, names []string, to string) ([]manifest.Entry, error) {
@@ -236,9 +243,13 @@ func parseStateManifest(b []byte) ([]manifest.Entry, error) {
 	head, body, ok := bytes.Cut(b, []byte("\n"))
 	sum, magic := bytes.CutPrefix(head, []byte(stateMagic))
 	if got := sha256.Sum256(body); !ok || !magic || hex.EncodeToString(got[:]) != string(sum) {
-		return nil, errors.New("state: damaged manifest")
+		return nil, fmt.Errorf("state: manifest: %w", errBadCommit)
 	}
-	return manifest.Parse(body)
+	entries, err := manifest.Parse(body)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errBadCommit, err)
+	}
+	return entries, err
 }
 
 // checkCommit checks every byte of a commit but those of the files in known, and
@@ -255,7 +266,7 @@ func checkCommit(dir string, known []manifest.Entry) error {
 	err = manifest.Walk(filepath.Join(dir, stateFiles), func(rel string, mode byte) error {
 		e, ok := listed[rel]
 		if !ok || (e.Mode == 'd') != (mode == 'd') {
-			return fmt.Errorf("state: %s is not of the commit", rel)
+			return fmt.Errorf("state: %s is not of the commit: %w", rel, errBadCommit)
 		}
 		delete(listed, rel)
 		if mode == 'd' || slices.Contains(known, e) {
@@ -264,7 +275,7 @@ func checkCommit(dir string, known []manifest.Entry) error {
 		return checkFile(filepath.Join(dir, stateFiles, filepath.FromSlash(rel)), e)
 	})
 	if err == nil && len(listed) > 0 {
-		err = fmt.Errorf("state: %d files are missing", len(listed))
+		err = fmt.Errorf("state: %d files are missing: %w", len(listed), errBadCommit)
 	}
 	return err
 }
@@ -278,7 +289,7 @@ func checkFile(path string, e manifest.Entry) error {
 	h := sha256.New()
 	size, err := io.Copy(h, f)
 	if err == nil && (size != e.Size || !bytes.Equal(h.Sum(nil), e.Digest[:])) {
-		err = fmt.Errorf("state: %s is damaged", e.Path)
+		err = fmt.Errorf("state: %s: %w", e.Path, errBadCommit)
 	}
 	return err
 }

@@ -65,7 +65,7 @@ func (s *Store) Create() error {
 		return nil
 	}
 	var err error
-	for _, sub := range []string{"blobs", "actions", "runs", "attempts", "locks"} {
+	for _, sub := range []string{"blobs", "actions", "state", "runs", "attempts", "locks"} {
 		err = errors.Join(err, os.MkdirAll(filepath.Join(s.dir, sub), 0o777))
 	}
 	if err == nil {

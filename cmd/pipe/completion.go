@@ -448,10 +448,7 @@ func (l *completion) newest() *runner.Past {
 
 // eachRun visits the runs in the store, the newest first. It makes no store.
 func (l *completion) eachRun(visit func(p *runner.Past) bool) {
-	if _, err := os.Stat(l.store); err != nil {
-		return
-	}
-	if store, err := cache.Open(l.store); err == nil {
+	if store, err := cache.OpenToRead(l.store); err == nil {
 		_ = runner.EachPast(store, visit) // nothing to offer, then
 	}
 }

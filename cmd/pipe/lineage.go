@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,14 +9,13 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"pipe/cache"
+	"pipe/internal/manifest"
 	"pipe/pipeline/explain"
 	"pipe/pipeline/runner"
 )
@@ -26,14 +24,6 @@ type lineageCommand struct {
 	storeFlag
 	Path string `arg:"" help:"A published path, a ledger, a file or folder that pipe get wrote, or a digest."`
 	JSON bool   `name:"json" help:"Print the lineage as one JSON object."`
-}
-
-// ledgerLine is what a line of a ledger says of a publication.
-type ledgerLine struct {
-	Time   time.Time    `json:"time"`
-	Digest cache.Digest `json:"digest"`
-	Key    string       `json:"key"`
-	Run    string       `json:"run"`
 }
 
 // Run is called by kong.
@@ -46,7 +36,11 @@ func (c *lineageCommand) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	l, err := (&explain.Explainer{Store: store, Kinds: a.kinds}).Trace(published.Digest, published.Key)
+	digest, err := manifest.ParseDigest(published.Digest)
+	if err != nil {
+		return err
+	}
+	l, err := (&explain.Explainer{Store: store, Kinds: a.kinds}).Trace(digest, published.Key)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Path, err)
 	}
@@ -64,47 +58,26 @@ var digestText = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // identify finds the digest of what a path names and, from the ledger beside a
 // published path, the record that made it.
-func identify(store *cache.Store, path string) (ledgerLine, error) {
+func identify(store *cache.Store, path string) (runner.Publication, error) {
+	var none runner.Publication
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && digestText.MatchString(path):
-		var l ledgerLine
-		return l, l.Digest.UnmarshalText([]byte(path))
+		return runner.Publication{Digest: path}, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return ledgerLine{}, usageError{fmt.Errorf("there is no file or folder %s, and it is no digest of 64 hexadecimal digits", path)}
+		return none, usageError{fmt.Errorf("there is no file or folder %s, and it is no digest of 64 hexadecimal digits", path)}
 	case err != nil:
-		return ledgerLine{}, err
+		return none, err
 	case info.Mode().IsRegular() && strings.HasSuffix(path, ".jsonl"):
-		if lines := readLedger(path); len(lines) > 0 {
-			return lines[len(lines)-1], nil
+		if p, ok := runner.LastPublication(path); ok {
+			return p, nil
 		}
 	}
 	pin, err := store.PinPath(context.Background(), path, nil)
 	if err != nil {
-		return ledgerLine{}, err
+		return none, err
 	}
-	for _, l := range slices.Backward(readLedger(filepath.Join(filepath.Clean(path)+".versions", "ledger.jsonl"))) {
-		if l.Digest == pin.Object.Digest {
-			return l, nil
-		}
-	}
-	return ledgerLine{Digest: pin.Object.Digest}, nil
-}
-
-// readLedger reads the publications of a ledger; what is none is passed over.
-func readLedger(path string) []ledgerLine {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil
-	}
-	var lines []ledgerLine
-	for line := range bytes.Lines(b) {
-		var l ledgerLine
-		if json.Unmarshal(line, &l) == nil && l.Key != "" && l.Run != "" {
-			lines = append(lines, l)
-		}
-	}
-	return lines
+	return runner.PublicationOf(path, pin.Object.Digest.String()), nil
 }
 
 func paramText(v any) string {

@@ -17,7 +17,6 @@ type quietSink struct {
 
 	heading string
 	failed  []runner.Event
-	passing []runner.Event // other decisions: news only in a run that says so by its exit code
 }
 
 func (q *quietSink) Event(e runner.Event) {
@@ -45,32 +44,21 @@ func (q *quietSink) publish(e runner.Event) {
 		q.say("%s: published %s at %s", e.Stage, e.Port, e.To)
 	case "restored":
 		q.say("%s: warning: %s had been changed; restored", e.Stage, e.To)
-	case "failed":
+	case "failed", "refused":
 		q.failed = append(q.failed, e)
-	case "unchanged", "withheld":
-	default:
-		q.passing = append(q.passing, e)
+	case "kept":
+		if e.New {
+			q.say("%s: %s is not published: %s", e.Stage, e.Port, e.Why)
+		}
 	}
 }
 
-// Summary tells of what failed, on standard error, and of what was held back.
-func (q *quietSink) Summary(sum runner.Summary) {
-	if sum.Exit == exitGate {
-		for _, e := range q.passing {
-			q.say("%s: %s is not published: %s", e.Stage, e.Port, orWord(e.Why, e.Decision))
-		}
-	}
+// Summary tells of what failed, on standard error.
+func (q *quietSink) Summary(runner.Summary) {
 	for _, e := range q.failed {
 		q.say("%s: failed", e.Stage)
 		fmt.Fprintf(q.errors, "pipe: stage %q failed:\n%s\n", e.Stage, printableText(e.Error))
 	}
-}
-
-func orWord(text, instead string) string {
-	if text == "" {
-		return instead
-	}
-	return text
 }
 
 // say prints a line, the first one below the heading with the time: mails and log

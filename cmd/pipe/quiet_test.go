@@ -28,10 +28,13 @@ func TestQuietSaysWhatAMailShould(t *testing.T) {
 			out: heading + "  a: warning: hot\n  a: published x at out·\n"},
 		{name: "a new decision not to publish", exit: 3, events: []runner.Event{
 			{Type: "stage_end", Stage: "a", Outcome: runner.Ran, Withheld: "too bad"}, {Type: "publish", Stage: "a", Port: "x", Decision: "withheld", Why: "too bad"},
-			{Type: "publish", Stage: "b", Port: "y", Decision: "kept", Why: "a worse score"}},
+			{Type: "publish", Stage: "b", Port: "y", Decision: "kept", Why: "a worse score", New: true}},
 			out: heading + "  a: not to be published: too bad\n  b: y is not published: a worse score\n"},
 		{name: "an old decision not to publish", events: []runner.Event{
 			{Type: "stage_end", Stage: "a", Outcome: runner.Cached, Withheld: "too bad"}, {Type: "publish", Stage: "b", Port: "y", Decision: "kept", Why: "a worse score"}}},
+		{name: "a new one in a run that fails", exit: 1, events: []runner.Event{
+			{Type: "publish", Stage: "b", Port: "y", Decision: "kept", Why: "a worse score", New: true}, {Type: "publish", Stage: "c", Port: "z", Decision: "refused", Error: "another base"}},
+			out: heading + "  b: y is not published: a worse score\n  c: failed\n", errors: "pipe: stage \"c\" failed:\nanother base\n"},
 		{name: "failed", exit: 1, events: []runner.Event{
 			{Type: "stage_end", Stage: "a", Outcome: runner.Failed, Error: "line one\nline two"}, {Type: "stage_end", Stage: "b", Outcome: runner.Skipped, Why: "needs a"}},
 			out: heading + "  b: skipped: needs a\n  a: failed\n", errors: "pipe: stage \"a\" failed:\nline one\nline two\n"},

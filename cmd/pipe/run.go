@@ -74,11 +74,13 @@ func (c *runCommand) run(a *app, sink runner.Sink, plan *pipeline.Plan, targets 
 	if err := store.Create(); err != nil {
 		return none, infrastructureError{err}
 	}
+	waiting := time.Now()
 	end, err := c.register(a, store, plan)
 	if err != nil {
 		return none, err
 	}
 	defer end()
+	r.Waited = time.Since(waiting)
 	r.Stop = a.stop.Take()
 	summary, err := r.Run(a.ctx)
 	if err != nil {
@@ -115,18 +117,22 @@ func (a *app) dryRun(r *runner.Runner, json bool, sink runner.Sink) error {
 	if err != nil {
 		return err
 	}
+	code := 0
+	for _, f := range forecasts {
+		if f.Prospect == runner.WouldNot {
+			code = exitFailed
+		}
+	}
 	if json {
 		for _, f := range forecasts {
 			sink.Event(runner.Event{Type: "forecast", Time: time.Now(), Stage: f.Step.Name, Key: f.Key, Why: f.Why, Outcome: runner.Outcome(f.Prospect)})
 		}
-		sink.Summary(runner.Summary{Type: "summary", Time: time.Now(), Stages: []runner.StageResult{}, Published: []runner.Published{}})
-		return nil
+		sink.Summary(runner.Summary{Type: "summary", Time: time.Now(), Exit: code, Stages: []runner.StageResult{}, Published: []runner.Published{}})
+	} else {
+		printForecasts(a.stdout, forecasts)
 	}
-	printForecasts(a.stdout, forecasts)
-	for _, f := range forecasts {
-		if f.Prospect == runner.WouldNot {
-			return exitStatus(exitFailed)
-		}
+	if code != 0 {
+		return exitStatus(code)
 	}
 	return nil
 }

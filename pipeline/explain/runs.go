@@ -50,7 +50,9 @@ func outcomeOf(exit int) string {
 	case 0:
 		return "done"
 	case 3:
-		return "withheld"
+		return "held back"
+	case 75:
+		return "busy"
 	case 130:
 		return "interrupted"
 	}

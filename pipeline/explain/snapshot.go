@@ -40,7 +40,10 @@ func past(store *cache.Store, p *runner.Past) *snapshot {
 			s.stages[e.Stage] = i
 		}
 		if e.Inputs != nil {
-			i.inputs, i.params = e.Inputs, e.Params
+			i.inputs = e.Inputs
+		}
+		if e.Params != nil {
+			i.params = e.Params
 		}
 		if e.Preimage != nil {
 			preimages[e.Stage] = e.Preimage

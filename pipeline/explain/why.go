@@ -123,8 +123,6 @@ func (c *comparison) causes(stage string) []Cause {
 	switch {
 	case old == nil:
 		return []Cause{{What: FirstRun, Text: fmt.Sprintf("run %s had no stage %s", c.old.run.ID, stage)}}
-	case new.inputs == nil:
-		return []Cause{{What: Unknown, Text: "an older version of pipe wrote this run's history: " + new.why}}
 	case old.key == new.key && new.key != "":
 		return []Cause{sameKey(new)}
 	}

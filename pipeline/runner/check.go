@@ -172,7 +172,7 @@ func (a *advisor) inputs(s *pipeline.Step, dir string) (inputs map[string]stages
 // earlier returns an attachment of the step's newest result in this pipeline and
 // profile, or nil.
 func (r *Runner) earlier(s *pipeline.Step, attachment string) []byte {
-	r.lastOnce.Do(func() { r.last = lastResults(r.Store, r.Plan.Name, r.Plan.Profile, r.id) })
+	r.lastOnce.Do(func() { r.last = lastResults(r.Store, r.Plan.Name, r.Plan.Profile, r.id, r.Plan.Names()) })
 	var key cache.Key
 	if err := key.UnmarshalText([]byte(r.last[s.Name].Key)); err != nil {
 		return nil

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -73,6 +74,7 @@ type Event struct {
 	// What was compared for unless_worse; nil where nothing was.
 	Score          *float64 `json:"score,omitempty"`
 	PublishedScore *float64 `json:"published_score,omitempty"`
+	New            bool     `json:"new,omitempty"` // kept: it was not decided before
 }
 
 // ProgressEvent tells how far a stage is. Time is left to the caller. Figures that JSON
@@ -146,6 +148,10 @@ type Published struct {
 	Digest   string `json:"digest"`
 	Decision string `json:"decision"`
 	Why      string `json:"why,omitempty"`
+
+	busy   bool                            // it waits for what another run computes
+	healed *Published                      // what was there had been changed, and was restored
+	note   func(ctx context.Context) error // a decision to be remembered once it was told; may be nil
 }
 
 // Summary is the last event of a run.

@@ -15,7 +15,7 @@ import (
 // explain says why a step has no record: what moved since the newest result of the
 // stage in this pipeline and profile.
 func (r *Runner) explain(s *pipeline.Step, inputs []boundInput, preimage []byte) string {
-	r.lastOnce.Do(func() { r.last = lastResults(r.Store, r.Plan.Name, r.Plan.Profile, r.id) })
+	r.lastOnce.Do(func() { r.last = lastResults(r.Store, r.Plan.Name, r.Plan.Profile, r.id, r.Plan.Names()) })
 	last, ok := r.last[s.Name]
 	if !ok {
 		return "first run"

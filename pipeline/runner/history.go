@@ -108,6 +108,7 @@ func EachPast(store *cache.Store, visit func(p *Past) bool) error {
 	if err != nil {
 		return err
 	}
+	last := ""
 	for _, e := range slices.Backward(entries) {
 		id, ok := strings.CutSuffix(e.Name(), endedHistory)
 		ended := ok
@@ -116,6 +117,9 @@ func EachPast(store *cache.Store, visit func(p *Past) bool) error {
 				continue
 			}
 		}
+		if id == last {
+			continue // compressed, and the process died before it removed this one
+		}
 		b, err := os.ReadFile(filepath.Join(store.RunsDir(), e.Name()))
 		if err == nil && ended {
 			b, err = cache.Decompress(b)
@@ -123,6 +127,7 @@ func EachPast(store *cache.Store, visit func(p *Past) bool) error {
 		if err != nil {
 			continue
 		}
+		last = id
 		if p := parseHistory(id, b); p != nil && !visit(p) {
 			return nil
 		}
@@ -155,20 +160,27 @@ func parseHistory(id string, b []byte) *Past {
 }
 
 // lastResults returns, by stage, the newest results of a pipeline and profile that
-// ended in a record. The run called except is left out.
-func lastResults(store *cache.Store, pipeline, profile, except string) map[string]StageResult {
+// ended in a record; it stops when it knows of all of stages. The run called except is
+// left out.
+func lastResults(store *cache.Store, pipeline, profile, except string, stages []string) map[string]StageResult {
 	results := map[string]StageResult{}
+	runs := 0
 	EachPast(store, func(p *Past) bool {
 		if p.ID == except || p.Start.Pipeline != pipeline || p.Start.Profile != profile {
 			return true
 		}
+		runs++
 		for _, e := range slices.Backward(p.Events) {
 			if _, known := results[e.Stage]; known || e.Type != "stage_end" || e.Outcome != Ran && e.Outcome != Cached {
 				continue
 			}
 			results[e.Stage] = StageResult{Stage: e.Stage, Outcome: e.Outcome, Key: e.Key}
 		}
-		return true
+		missing := func(stage string) bool { _, known := results[stage]; return !known }
+		return runs < oldestLooked && slices.ContainsFunc(stages, missing)
 	})
 	return results
 }
+
+// oldestLooked is how many runs of a pipeline are looked at for a stage's last result.
+const oldestLooked = 200

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -171,4 +172,48 @@ func (s *shelf) repair(linked, candidate string) (ledgerEntry, bool) {
 		e.Key, e.terms, e.Score = before.Key, before.terms, before.Score
 	}
 	return e, true
+}
+
+// Publication is how something came to a published place.
+type Publication struct {
+	Digest string
+	Key    string // of the record that made it; "" if that is not known
+	Run    string // that published it
+	Time   time.Time
+}
+
+// PublicationOf tells how a version came to a place; only its digest is known of what
+// was never published there.
+func PublicationOf(to, digest string) Publication {
+	p := Publication{Digest: digest}
+	b, err := os.ReadFile(place{to: filepath.Clean(to)}.ledger())
+	if err != nil {
+		return p
+	}
+	return publicationOf(parseLedger(b), digest)
+}
+
+// LastPublication tells how what is published came to its place, by the ledger at path.
+func LastPublication(path string) (Publication, bool) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Publication{}, false
+	}
+	entries := parseLedger(b)
+	order := newShelf(entries).order
+	if len(order) == 0 {
+		return Publication{}, false
+	}
+	return publicationOf(entries, order[len(order)-1]), true
+}
+
+func publicationOf(entries []ledgerEntry, digest string) Publication {
+	p := Publication{Digest: digest}
+	for _, e := range slices.Backward(entries) {
+		if e.Digest == digest && e.Decision == wasPublished {
+			p.Key, p.Run, p.Time = e.Key, e.Run, e.Time
+			break
+		}
+	}
+	return p
 }

@@ -22,14 +22,17 @@ type promotion struct {
 	object    cache.Object
 	candidate ledgerEntry            // the line to write if it is published
 	again     map[string]ledgerEntry // scores that were made for this decision, by digest
+	healed    string                 // the published version, if it was restored
 }
 
 // verdict is what becomes of an output that was to be published, and why.
 type verdict struct {
 	decision       string
 	why            string
-	score, against *float64 // of the candidate and of what is published, if they were compared
-	fresh          bool     // a decision against the candidate that was not made before
+	score, against *float64                        // of the candidate and of what is published, if they were compared
+	fresh          bool                            // a decision against the candidate that was not made before
+	healed         string                          // the published version, if somebody had changed it and it was restored
+	note           func(ctx context.Context) error // remembers a fresh decision
 }
 
 // incumbent is what is published: the version that the link names and the digest of
@@ -90,21 +93,37 @@ func (m *promotion) settle(ctx context.Context) (v verdict, now incumbent, err e
 		return v, now, err
 	}
 	c.Previous = now.version
-	v = m.decide(s, now.digest, c)
+	v = m.decide(s, now, c)
 	c.Decision, c.Why = v.decision, v.why
+	v.healed = m.healed
 	switch {
 	case v.decision == wasRefused:
 		err = errors.New(v.why)
 	case v.decision == wasKept && v.fresh:
-		err = m.at.note(s, c)
+		v.note = func(ctx context.Context) error { return m.remember(ctx, c) }
 	case v.decision == wasPublished:
 		err = m.replace(ctx, s, c)
 	}
 	return v, now, err
 }
 
+// remember notes a decision against the candidate in the ledger.
+func (m *promotion) remember(ctx context.Context, c ledgerEntry) error {
+	unlock, err := m.at.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s, err := m.at.read(c)
+	if err != nil {
+		return err
+	}
+	return m.at.note(s, c)
+}
+
 // decide says what becomes of a candidate where something else is published.
-func (m *promotion) decide(s *shelf, holds string, c ledgerEntry) verdict {
+func (m *promotion) decide(s *shelf, now incumbent, c ledgerEntry) verdict {
+	holds := now.digest
 	if holds == "" {
 		return verdict{decision: wasPublished}
 	}
@@ -118,6 +137,9 @@ func (m *promotion) decide(s *shelf, holds string, c ledgerEntry) verdict {
 	was, ok := m.again[holds]
 	if !ok {
 		was = s.put[holds]
+	}
+	if base := s.put[now.version].Base; base != "" { // a score that was made now is on the candidate's base
+		was.Base = base
 	}
 	if was.Base != "" && c.Base != "" && was.Base != c.Base {
 		if !m.runner.ReplaceBase {
@@ -161,7 +183,7 @@ func (m *promotion) heal(ctx context.Context, s *shelf, c ledgerEntry) (incumben
 	if now.version == now.digest || m.at.restore(linked) != nil {
 		return now, nil
 	}
-	m.runner.emit(Event{Type: "log", Stage: m.step.Name, Level: "warn", Message: m.at.to + " had been changed; restored"})
+	m.healed = linked
 	return incumbent{linked, linked}, m.at.note(s, ledgerEntry{Time: c.Time, Digest: linked, Run: c.Run, Decision: wasRestored})
 }
 
@@ -212,10 +234,12 @@ func (m *promotion) scorePublished(ctx context.Context, now incumbent, why strin
 	res := r.runStep(ctx, &judge, records, r.Machine.CPU)
 	r.stageEnd(res)
 	switch {
+	case isBusy(res.err):
+		return ledgerEntry{}, res.err
 	case res.err != nil:
 		return cannot(res.err)
 	case res.record == nil:
-		return cannot(context.Canceled)
+		return ledgerEntry{}, context.Canceled
 	}
 	scored, err := r.readScore(m.judge, res.record.Outputs[m.judge.FromPort], now.digest)
 	if err != nil {

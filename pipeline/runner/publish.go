@@ -24,12 +24,23 @@ func (r *Runner) publish(ctx context.Context, s *pipeline.Step, p pipeline.Publi
 			case p.UnlessWorse != nil:
 				err = fmt.Errorf("unless_worse: %s is a file, of which no versions are kept", p.Port)
 			default:
-				v.decision, err = r.publishFile(o, p.To)
+				v.decision, err = r.publishFile(ctx, o, p.To)
 			}
 		}
 	}
+	switch {
+	case err != nil && (ctx.Err() != nil || r.stopped()):
+		return done, false, err // the run ends, and tells of that
+	case isBusy(err):
+		v, err = verdict{decision: wasWithheld, why: err.Error()}, nil
+		done.busy = true
+	}
+	if v.healed != "" {
+		done.healed = &Published{Stage: s.Name, Port: p.Port, To: p.To, Digest: v.healed, Decision: wasRestored}
+		r.emit(Event{Type: "publish", Stage: s.Name, Port: p.Port, To: p.To, Digest: v.healed, Decision: wasRestored})
+	}
 	e := Event{Type: "publish", Stage: s.Name, Port: p.Port, To: p.To, Digest: done.Digest,
-		Decision: v.decision, Why: v.why, Score: v.score, PublishedScore: v.against}
+		Decision: v.decision, Why: v.why, Score: v.score, PublishedScore: v.against, New: v.fresh}
 	if err != nil {
 		e.Error = err.Error()
 		if v.decision != wasRefused {
@@ -37,15 +48,15 @@ func (r *Runner) publish(ctx context.Context, s *pipeline.Step, p pipeline.Publi
 		}
 	}
 	r.emit(e)
-	done.Decision, done.Why = e.Decision, v.why
+	done.Decision, done.Why, done.note = e.Decision, v.why, v.note
 	return done, v.fresh, err
 }
 
 // publishFile puts an ordinary file at a place.
-func (r *Runner) publishFile(o cache.Object, to string) (string, error) {
+func (r *Runner) publishFile(ctx context.Context, o cache.Object, to string) (string, error) {
 	decision := wasPublished
 	if info, err := os.Lstat(to); err == nil && info.Mode().IsRegular() {
-		if pin, err := r.Store.PinPath(context.Background(), to, nil); err == nil {
+		if pin, err := r.Store.PinPath(ctx, to, nil); err == nil {
 			if pin.Object.Digest == o.Digest {
 				return wasUnchanged, nil
 			}

@@ -34,7 +34,8 @@ type Runner struct {
 	Unlisted  bool     // the run is nobody's business: it leaves no history
 	IfChanged bool     // a run in which nothing happens leaves no history
 
-	MaxWait time.Duration // how long to wait for what other runs compute, in all; 0 is without end
+	MaxWait time.Duration // how long to wait for other runs and what they compute, in all; 0 is without end
+	Waited  time.Duration // what of it is gone already
 
 	Promote     bool // publish what is worse than what is published, or was rolled back
 	ReplaceBase bool // publish over what belongs to another base
@@ -65,8 +66,8 @@ type Runner struct {
 
 	sinkMu sync.Mutex // guards Sink and history
 
-	waitMu sync.Mutex // guards waited
-	waited time.Duration
+	waitMu sync.Mutex    // guards waited
+	waited time.Duration // of MaxWait
 }
 
 // maxRemakes bounds how often a run makes one stage again because its outputs
@@ -386,6 +387,7 @@ func (r *Runner) stageEnd(res stepResult) {
 func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states map[*pipeline.Step]*state) Summary {
 	sum := Summary{Type: "summary", Time: r.Now(), Run: r.id, Stages: []StageResult{}, Published: []Published{}}
 	gate, busy := false, false
+	var notes []func(context.Context) error
 	for _, s := range steps {
 		res := states[s].result
 		busy = busy || isBusy(res.err)
@@ -413,9 +415,17 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 			if record := states[s].result.record; record != nil {
 				done, shut, err := r.publish(ctx, s, p, record)
 				gate = gate || shut
+				if done.healed != nil {
+					sum.Published = append(sum.Published, *done.healed)
+				}
+				if done.note != nil {
+					notes = append(notes, done.note)
+				}
 				switch {
-				case ctx.Err() != nil:
+				case ctx.Err() != nil || err != nil && r.stopped():
 					sum.Exit = exitInterrupted
+				case done.busy:
+					busy = true
 				case err != nil:
 					sum.Exit = max(sum.Exit, exitOf(err))
 				case done.Decision == wasKept:
@@ -428,6 +438,11 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 	}
 	if sum.Exit == 0 && gate {
 		sum.Exit = 3
+		// Remembered is what the exit code tells of, and no more: what another failure
+		// drowned, the next run tells.
+		for _, note := range notes {
+			_ = note(ctx) // then the next run tells it again
+		}
 	}
 	if sum.Exit == 0 && busy {
 		sum.Exit = exitBusy

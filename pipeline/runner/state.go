@@ -26,8 +26,13 @@ const (
 
 // openState takes the state of a resumable step. fresh throws away what is there.
 func (a *attempt) openState(ctx context.Context, fresh bool) (*keptState, error) {
-	state, err := a.runner.Store.OpenState(ctx, stateKey(a.step, a.inputs, a.world), func(holder string) {
+	var state *cache.State
+	waiting := func(holder string) {
 		a.log.Info("another run has the state of this stage; waiting for it", "holder", holder)
+	}
+	err := a.runner.bounded(ctx, waiting, func(ctx context.Context, waiting func(string)) (err error) {
+		state, err = a.runner.Store.OpenState(ctx, stateKey(a.step, a.inputs, a.world), waiting)
+		return err
 	})
 	if err != nil {
 		return nil, err

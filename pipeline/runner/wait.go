@@ -31,24 +31,33 @@ func isBusy(err error) bool {
 
 // lockKey is Store.LockKey, for as long as MaxWait leaves.
 func (r *Runner) lockKey(ctx context.Context, key cache.Key, waiting func(holder string)) (unlock func(), err error) {
+	err = r.bounded(ctx, waiting, func(ctx context.Context, waiting func(string)) (err error) {
+		unlock, err = r.Store.LockKey(ctx, key, waiting)
+		return err
+	})
+	return unlock, err
+}
+
+// bounded calls lock, which waits for another run, for as long as MaxWait leaves.
+func (r *Runner) bounded(ctx context.Context, waiting func(holder string), lock func(ctx context.Context, waiting func(holder string)) error) error {
 	if r.MaxWait == 0 {
-		return r.Store.LockKey(ctx, key, waiting)
+		return lock(ctx, waiting)
 	}
 	r.waitMu.Lock()
 	before := r.waited
 	r.waitMu.Unlock()
 	started, held := time.Now(), ""
-	limited, cancel := context.WithTimeout(ctx, r.MaxWait-before)
+	limited, cancel := context.WithTimeout(ctx, r.MaxWait-r.Waited-before)
 	defer cancel()
-	unlock, err = r.Store.LockKey(limited, key, func(holder string) {
+	err := lock(limited, func(holder string) {
 		held = holder
 		waiting(holder)
 	})
 	r.waitMu.Lock()
 	r.waited = max(r.waited, before+time.Since(started)) // stages that wait at once wait once
 	r.waitMu.Unlock()
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && limited.Err() != nil {
 		err = &busyError{holder: held, max: r.MaxWait}
 	}
-	return unlock, err
+	return err
 }

@@ -8,7 +8,7 @@ COUNT       ?= 10
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build test race e2e fuzz bench benchcmp generate update lint check interop interop-editor clean
+.PHONY: build test race e2e fuzz bench benchcmp generate update lint check interop interop-editor interop-browser clean
 
 build: ## one static binary
 	$(GO) build -trimpath -o bin/pipe ./cmd/pipe
@@ -35,12 +35,12 @@ bench: ## figures, written to bench/new.txt
 benchcmp: ## bench/old.txt against bench/new.txt
 	$(GO) run $(BENCHSTAT) bench/old.txt bench/new.txt
 
-generate: ## assembly, stage docs and schema
+generate: ## assembly, stage docs, schema and the README's drawing
 	$(GO) generate ./...
 	$(GO) test ./stages/builtin -run TestDocsAreFresh -count=1 -update
 
 update: ## golden files and scripts; read the diff
-	$(GO) test ./cache ./pipeline ./stages/... ./cmd/pipe -update
+	$(GO) test ./cache ./pipeline ./pipeline/drawing ./stages/... ./cmd/pipe -update
 
 lint:
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
@@ -52,12 +52,15 @@ check: lint test ## what CI runs: lint, test, nothing stale
 	$(GO) mod tidy
 	git diff --exit-code
 
-interop: interop-editor ## against the real schedulers and Python libraries, in a virtual environment of its own
+interop: interop-editor interop-browser ## against the real schedulers and Python libraries, in a virtual environment of its own
 	./internal/interop/schedulers
 	./internal/interop/run
 
 interop-editor: ## the schema in the real YAML language server (needs Node.js)
 	./internal/interop/run-editor
+
+interop-browser: ## the page of pipe graph in a real Chromium (skipped where there is none)
+	./internal/interop/run-browser
 
 clean:
 	rm -rf bin bench

@@ -32,6 +32,7 @@ var layers = []struct {
 	{"internal/jsonfile", []string{"internal/problem"}},
 	{"internal/cron", []string{"internal/problem"}},
 	{"internal/schedule", []string{"internal/cron"}},
+	{"internal/layered", nil},
 
 	// What stages compute with.
 	{"runtime/ops", nil},
@@ -63,6 +64,7 @@ var layers = []struct {
 	{"pipeline/source", []string{"cache", "internal/…"}},
 	{"pipeline/runner", []string{"pipeline", "pipeline/source", "stages", "cache", "internal/…"}},
 
+	{"pipeline/drawing", []string{"pipeline", "internal/…"}},
 	{"pipeline/explain", []string{"pipeline/runner", "stages", "cache", "internal/…"}},
 
 	// Embedded files.

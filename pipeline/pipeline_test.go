@@ -199,19 +199,6 @@ func TestUpstreamIsWhatAStageNeeds(t *testing.T) {
 	}
 }
 
-func TestDrawings(t *testing.T) {
-	p, err := resolve(t, example, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	marks := map[string]Mark{"one": {State: "cached"}, "two": {State: "will run", Note: "rate: 1 → 2"}, "three": {State: "may run"}}
-	dot, err := p.DrawDOT(marks)
-	if err != nil {
-		t.Fatal(err)
-	}
-	golden.Compare(t, "drawings.golden", []byte(p.DrawASCII(marks)+"\n"+p.DrawMermaid(marks)+"\n"+dot))
-}
-
 func TestSortIsStableAndQuick(t *testing.T) {
 	steps := make([]*Step, 20000)
 	for i := range steps {

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -103,8 +104,11 @@ func (r *Runner) forecast(ctx context.Context, s *pipeline.Step, records map[*pi
 
 // dependsOn says that a step's fate hangs on what others will make.
 func dependsOn(waits []string) string {
-	if len(waits) == 1 {
+	switch n := len(waits); {
+	case n == 1:
 		return "depends on what " + waits[0] + " makes"
+	case n > 4:
+		return fmt.Sprintf("depends on what %s and %d more make", strings.Join(waits[:3], ", "), n-3)
 	}
 	return "depends on what " + strings.Join(waits, " and ") + " make"
 }

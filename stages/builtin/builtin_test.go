@@ -8,18 +8,28 @@ import (
 
 	"pipe/internal/golden"
 	"pipe/pipeline"
+	"pipe/pipeline/drawing"
 	"pipe/pipelines"
 )
 
 // TestDocsAreFresh holds docs/stages.md and docs/pipe.schema.json to the kinds'
-// declarations; -update writes them (make generate).
+// declarations, and docs/pipeline.svg to the shipped pipeline; -update writes them
+// (make generate).
 func TestDocsAreFresh(t *testing.T) {
 	kinds := Kinds()
 	schema, err := kinds.JSONSchema()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string][]byte{"stages.md": []byte(kinds.Markdown()), "pipe.schema.json": schema} {
+	file, err := pipeline.Parse("pipelines/mistral-behaviors.yaml", pipelines.MistralBehaviors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shipped, err := file.Resolve(kinds, pipeline.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]byte{"stages.md": []byte(kinds.Markdown()), "pipe.schema.json": schema, "pipeline.svg": []byte(drawing.Of(shipped).SVG())} {
 		path := filepath.Join(golden.Root(t), "docs", name)
 		if golden.Update() {
 			if err := os.WriteFile(path, want, 0o666); err != nil {

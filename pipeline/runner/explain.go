@@ -235,7 +235,7 @@ func ShowValue(v cache.Value, absent bool) string {
 		return fmt.Sprintf("a map of %d", len(x))
 	case int64:
 		// Of whole numbers only durations are that large and that round.
-		if x >= int64(time.Second) && x%int64(time.Millisecond) == 0 {
+		if x >= int64(100*time.Millisecond) && x%int64(time.Millisecond) == 0 {
 			return time.Duration(x).String()
 		}
 	}

@@ -135,7 +135,9 @@ func (m *promotion) decide(s *shelf, now incumbent, c ledgerEntry) verdict {
 		return verdict{decision: wasPublished}
 	}
 	was, ok := m.again[holds]
-	if !ok {
+	if ok { // it was asked in the template that it was trained with, the only one there is for it
+		was.Template = c.Template
+	} else {
 		was = s.put[holds]
 	}
 	if base := s.put[now.version].Base; base != "" { // a score that was made now is on the candidate's base
@@ -245,7 +247,9 @@ func (m *promotion) scorePublished(ctx context.Context, now incumbent, why strin
 	if err != nil {
 		return cannot(err)
 	}
-	if scored.terms != m.candidate.terms {
+	asked := scored.terms
+	asked.Template = m.candidate.Template
+	if asked != m.candidate.terms {
 		return cannot(fmt.Errorf("%s gave it a score on other terms than the candidate's", judge.Name))
 	}
 	return ledgerEntry{Digest: now.digest, terms: scored.terms, Score: &scored.score}, nil

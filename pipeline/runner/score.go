@@ -31,7 +31,7 @@ type scores struct {
 	Suite    string             `json:"suite"`
 	Base     string             `json:"base"`
 	Template string             `json:"template"`
-	Scores   map[string]float64 `json:"scores"`
+	Scores   map[string]*float64 `json:"scores"`
 }
 
 // parseScores reads a score.json. Keys that it does not know are left alone.
@@ -42,6 +42,11 @@ func parseScores(b []byte) (scores, error) {
 	}
 	if s.Scores == nil {
 		return s, fmt.Errorf("%q is missing: a map from the digest of a folder to its score", "scores")
+	}
+	for _, digest := range slices.Sorted(maps.Keys(s.Scores)) {
+		if s.Scores[digest] == nil {
+			return s, fmt.Errorf("the score of %s must be a number, got null", short(digest))
+		}
 	}
 	return s, nil
 }
@@ -82,7 +87,7 @@ func (r *Runner) readScore(judge *pipeline.Input, o cache.Object, digest string)
 	if !ok {
 		return scored{}, fmt.Errorf("%s/%s has no score of %s; it scores %s", name, scoreName, short(digest), listed(s.Scores))
 	}
-	return scored{terms{Suite: s.Suite, Base: s.Base, Template: s.Template, Judge: judgeOf(judge.From)}, score}, nil
+	return scored{terms{Suite: s.Suite, Base: s.Base, Template: s.Template, Judge: judgeOf(judge.From)}, *score}, nil
 }
 
 // judgeOf names what scores: kind, version and parameters.
@@ -92,7 +97,7 @@ func judgeOf(s *pipeline.Step) string {
 }
 
 // listed names the first of the digests that have scores.
-func listed(scores map[string]float64) string {
+func listed(scores map[string]*float64) string {
 	const most = 5
 	var names []string
 	for _, d := range slices.Sorted(maps.Keys(scores)) {

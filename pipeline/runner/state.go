@@ -80,8 +80,12 @@ func (k *keptState) Commit(keep []string, write func(dir string) error) error {
 	return err
 }
 
-func (k *keptState) Folder() (string, error) { return k.state.Folder() }
-func (k *keptState) Discard()                { k.discarded = true }
+func (k *keptState) Folder() (string, error) {
+	k.saved = true // whatever the program puts there stays
+	return k.state.Folder()
+}
+
+func (k *keptState) Discard() { k.discarded = true }
 
 // close lets the state go, and removes it if its stage is committed and has no more
 // use for it.

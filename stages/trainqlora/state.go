@@ -34,6 +34,8 @@ type savedProgress struct {
 	Tier  string         `json:"tier"`            // of the CPU that computed the last step
 	Tiers string         `json:"tiers,omitempty"` // all there were, joined by +, if several
 	Train train.Progress `json:"train"`
+
+	TimeBudget time.Duration `json:"time_budget"` // under which it was saved; 0 is none
 }
 
 // Resumable says that a training can be gone on with.
@@ -41,7 +43,7 @@ func (*Params) Resumable() bool { return true }
 
 // save commits everything that the training could go on from.
 func (s *session) save(p train.Progress) error {
-	if s.env.State == nil {
+	if s.env.State == nil || s.apart {
 		return nil
 	}
 	state, err := s.trainer.State()
@@ -86,7 +88,7 @@ func (s *session) writeState(dir string, state train.State, p train.Progress) er
 	if err := safetensors.WriteFile(filepath.Join(dir, stateWeights), tensors, nil); err != nil {
 		return err
 	}
-	b, err := json.Marshal(savedProgress{Form: stateForm, Step: state.Step, Tier: s.tier, Tiers: s.tiers, Train: p})
+	b, err := json.Marshal(savedProgress{Form: stateForm, Step: state.Step, Tier: s.tier, Tiers: s.tiers, Train: p, TimeBudget: s.params.TimeBudget})
 	if err != nil {
 		return err
 	}
@@ -121,6 +123,11 @@ func (s *session) restore() (before train.Progress, err error) {
 		s.env.Log.Warn("training starts again: its saved state is of another release", "saved at step", saved.Step)
 		return before, nil
 	}
+	if beyond := s.beyond(saved); beyond != "" {
+		s.apart = true
+		s.env.Log.Info("training starts at the beginning, and leaves the saved state as it is: it is "+beyond, "saved at step", saved.Step)
+		return before, nil
+	}
 	if saved.Tier != s.tier && !s.params.AllowTierChange {
 		s.env.Log.Warn("training starts again: its saved state is of another CPU tier, which rounds otherwise", "saved at step", saved.Step, "tier", saved.Tier, "tier here", s.tier)
 		return before, nil
@@ -149,6 +156,19 @@ func (s *session) restore() (before train.Progress, err error) {
 	s.spent = saved.Train.Spent
 	s.env.Log.Info("going on with the training that was interrupted", "step", saved.Step, "time spent", saved.Train.Spent.Round(time.Millisecond))
 	return saved.Train, err1
+}
+
+// beyond says in what a state lies behind the end of this training, "" if it does not.
+// A training that a clock ended has spent a little more than its own budget.
+func (s *session) beyond(saved savedProgress) string {
+	steps, budget := s.params.MaxSteps, s.params.TimeBudget
+	switch {
+	case steps > 0 && saved.Step > steps:
+		return fmt.Sprintf("beyond max_steps %d", steps)
+	case budget > 0 && saved.Train.Spent > budget && (saved.TimeBudget == 0 || saved.TimeBudget > budget):
+		return fmt.Sprintf("beyond time_budget %s", budget)
+	}
+	return ""
 }
 
 func (s *session) restoreTrainer(dir string, step int) error {

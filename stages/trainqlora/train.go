@@ -98,12 +98,15 @@ func (s *session) train(ctx context.Context, plan train.Plan, holdOut []train.Sa
 		return err
 	case outcome.Reason == train.Interrupted:
 		env.Log.Info("training interrupted", "step", outcome.Steps)
+		if s.apart {
+			return context.Canceled
+		}
 		return stages.ErrStopped
 	case env.State != nil && outcome.Reason != train.ReachedSteps && outcome.Reason != train.ReachedTime:
 		env.State.Discard() // a larger budget would change nothing
 	}
 	env.Note("stopped_by", string(outcome.Reason))
-	env.Log.Info("training ended", "by", string(outcome.Reason), "steps", outcome.Steps, "epochs", s.trainer.Epoch(), "health", string(outcome.Health), "checkpoints kept", len(outcome.Checkpoints))
+	env.Log.Info("training ended", "by", string(outcome.Reason), "steps", outcome.Steps, "epochs", s.trainer.Epoch(), "health", orWord(string(outcome.Health), "not judged yet"), "checkpoints kept", len(outcome.Checkpoints))
 	if err := s.line(ending{End: string(outcome.Reason), Steps: outcome.Steps, Kept: names(outcome.Checkpoints)}); err != nil {
 		return err
 	}
@@ -204,6 +207,7 @@ type session struct {
 	tiers   string              // all that have computed, if several
 	spent   time.Duration       // before this attempt
 	inState map[string][]string // files of each checkpoint that the saved state holds
+	apart   bool                // a longer training's state is there, and stays
 }
 
 // ending is the last line of the metrics.
@@ -304,4 +308,11 @@ func names(list []train.Checkpoint) []string {
 		out[i] = name(c)
 	}
 	return out
+}
+
+func orWord(text, instead string) string {
+	if text == "" {
+		return instead
+	}
+	return text
 }

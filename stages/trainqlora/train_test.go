@@ -89,6 +89,29 @@ func TestALargerMaxStepsGoesOn(t *testing.T) {
 	}
 }
 
+func TestASmallerLimitDoesNotTakeTheLongerTraining(t *testing.T) {
+	in, store := inputs(t), filepath.Join(t.TempDir(), "store")
+	run := func(with string) stagetest.Result {
+		return stagetest.Execute(t, Kind, stagetest.Case{With: short + with, Inputs: in}, stagetest.Setting{Store: store})
+	}
+	run(", max_steps: 9}")
+	less := run(", max_steps: 5}")
+	if want := stagetest.Execute(t, Kind, stagetest.Case{With: short + ", max_steps: 5}", Inputs: in}, stagetest.Setting{}); less.Text != want.Text {
+		t.Errorf("other bytes than a run of its own\n%s", less.Log)
+	}
+	if !strings.Contains(less.Log, "beyond max_steps 5") {
+		t.Errorf("log: %s", less.Log)
+	}
+	if more := run(", max_steps: 11}"); !strings.Contains(more.Log, "interrupted step 9") {
+		t.Errorf("the longer one's state is gone: %s", more.Log)
+	}
+	store = filepath.Join(t.TempDir(), "store")
+	run(", time_budget: 40ms}")
+	if short := run(", time_budget: 5ms}"); !strings.Contains(short.Log, "beyond time_budget 10ms") {
+		t.Errorf("log: %s", short.Log)
+	}
+}
+
 func TestAStateOfAnotherTierIsNotGoneOnFrom(t *testing.T) {
 	if !slices.Contains(cpu.Tiers(), "avx2") {
 		t.Skip("this machine has the portable tier only")

@@ -94,6 +94,7 @@ func (s *Store) ReadRecord(k Key) (*Record, error) {
 // record that is damaged, or whose objects are not all there, counts as absent,
 // and why says so. why is empty where nothing is known of the key.
 func (s *Store) Lookup(k Key) (r *Record, why string) {
+	s.using(leasedRecord, k)
 	r, err := s.ReadRecord(k)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, ""
@@ -145,6 +146,7 @@ func (s *Store) Commit(r *Record, replace bool) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.using(leasedRecord, r.Key)
 	place := s.actionPath(r.Key)
 	if err := s.shardDir(place); err != nil {
 		return nil, err
@@ -180,10 +182,14 @@ func (s *Store) NewAttempt() (dir string, release func(), err error) {
 	return "", nil, fmt.Errorf("attempt folder cannot be locked: %w", err)
 }
 
-// SweepAttempts removes the attempt folders that no living process owns.
+// SweepAttempts removes the attempt folders that no living process owns, but for
+// those that were kept.
 func (s *Store) SweepAttempts() {
 	dirs, _ := filepath.Glob(filepath.Join(s.dir, "attempts", "a-*"))
 	for _, dir := range dirs {
+		if isKept(dir) {
+			continue
+		}
 		if unlock, ok, err := lockFile(filepath.Join(dir, ".lock"), false, ""); err == nil && ok {
 			removeAll(dir)
 			unlock()

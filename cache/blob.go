@@ -42,6 +42,7 @@ func (s *Store) PutBytes(b []byte) (Digest, error) {
 // trusted says whether a stored blob need not be written again: it is there and
 // was verified since it last changed.
 func (s *Store) trusted(d Digest, size int64) bool {
+	s.using(leasedBlob, d)
 	return s.hasBlob(d, size) && s.VerifyBlob(d) == nil
 }
 
@@ -63,6 +64,7 @@ func (s *Store) putFrom(r io.Reader) (Digest, error) {
 
 // adopt renames a complete, synced file to the blob's place.
 func (s *Store) adopt(path string, d Digest) error {
+	s.using(leasedBlob, d)
 	place := s.BlobPath(d)
 	if err := s.shardDir(place); err != nil {
 		return err

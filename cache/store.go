@@ -23,6 +23,7 @@ type Store struct {
 	absent   bool       // nothing is on disk yet
 	files    *statIndex // workspace files
 	verified *statIndex // store objects
+	lease    lease
 
 	mu     sync.Mutex // guards synced
 	synced map[string]bool

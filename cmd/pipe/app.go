@@ -41,6 +41,9 @@ type commands struct {
 	Rollback rollbackCommand `cmd:"" help:"Put an earlier version back where a folder is published."`
 	Chat     chatCommand     `cmd:"" help:"Talk to an adapter, or have it answer a file of prompts."`
 	Sanity   sanityCommand   `cmd:"" help:"Ask an adapter the questions of a suite."`
+	Verify   verifyCommand   `cmd:"" help:"Read the store and what is published; list all that is damaged, and make it again (--repair). Exits with 1 if something is damaged and was not repaired."`
+	Gc       gcCommand       `cmd:"" help:"Remove from the store what nothing needs, or what is old or too large."`
+	Store    storeCommand    `cmd:"" help:"Show what takes the store's space, and what gc could free; pin runs."`
 	Init     initCommand     `cmd:"" help:"Write the example pipeline, its data and the schema into a folder."`
 	Stages   stagesCommand   `cmd:"" help:"List the stage kinds, or describe one."`
 	Schema   schemaCommand   `cmd:"" help:"Print the JSON Schema of pipeline files."`

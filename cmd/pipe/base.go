@@ -25,6 +25,9 @@ func (a *app) openBase(store *cache.Store, info chat.Info) (dir string, release 
 	if info.Base == nil {
 		return "", nil, usageError{errors.New("the adapter does not say which base it belongs to; pass it: --base DIR")}
 	}
+	if release, err := store.Hold(); err == nil { // what is linked to stays by itself
+		defer release()
+	}
 	o, err := a.findBase(store, *info.Base)
 	if err != nil {
 		return "", nil, err

@@ -92,7 +92,29 @@ func (d *display) Event(e runner.Event) {
 		d.end(e)
 	case "publish":
 		d.published(e)
+	case "check":
+		d.stage(e.Stage, "%s", checkText(e))
+	case "attempt_kept":
+		d.stage(e.Stage, "%s", keptText(e))
 	}
+}
+
+// checkText says what came of running a stage again whose result is known.
+func checkText(e runner.Event) string {
+	switch e.Decision {
+	case "same":
+		return fmt.Sprintf("checked: the same bytes, in %s", seconds(e.Seconds))
+	case "exempt":
+		return "not checked: " + e.Why
+	case "other tier":
+		return "checked: other bytes, as may be between tiers: " + e.Why
+	}
+	return "warning: checked: " + e.Why
+}
+
+// keptText says where a failed attempt is, and how to do it again.
+func keptText(e runner.Event) string {
+	return fmt.Sprintf("its folder is kept: %s\nagain: %s", e.Dir, e.Command)
 }
 
 func (d *display) Summary(runner.Summary) {

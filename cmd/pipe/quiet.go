@@ -33,6 +33,10 @@ func (q *quietSink) Event(e runner.Event) {
 		q.say("%s: interrupted", e.Stage)
 	case e.Type == "stage_end" && e.Outcome == runner.Ran && e.Withheld != "":
 		q.say("%s: not to be published: %s", e.Stage, e.Withheld)
+	case e.Type == "check" && e.Decision != "same" && e.Decision != "exempt":
+		q.say("%s: %s", e.Stage, checkText(e))
+	case e.Type == "attempt_kept":
+		q.say("%s: its folder is kept: %s", e.Stage, e.Dir)
 	case e.Type == "publish":
 		q.publish(e)
 	}

@@ -22,6 +22,8 @@ type runCommand struct {
 	DryRun      bool     `short:"n" help:"Say what would run, and why; run nothing."`
 	KeepGoing   bool     `short:"k" help:"Run what can be run although an input is missing."`
 	Recompute   []string `help:"Run a stage even if its result is known, and say whether the bytes are the same." placeholder:"STAGE"`
+	CheckCache  bool     `help:"Run stages whose results are known once more, in scratch, and compare the bytes; the results stay."`
+	KeepFailed  bool     `help:"Keep the folder of a stage that fails, and say how to do it again."`
 	Promote     bool     `help:"Publish also what is worse than what is published, or was rolled back."`
 	ReplaceBase bool     `help:"Publish also over what belongs to another base."`
 	UI          string   `name:"ui" help:"How to show a run in a terminal: live is a screen that changes, plain is lines; auto is live where that works and NO_COLOR is not set." enum:"auto,live,plain" default:"auto" placeholder:"auto|live|plain"`
@@ -61,6 +63,7 @@ func (c *runCommand) run(a *app, sink runner.Sink, plan *pipeline.Plan, targets 
 	r := a.newRunner(plan, store)
 	r.Sink, r.Targets, r.Recompute, r.Jobs, r.KeepGoing = sink, targets, c.Recompute, c.Jobs, c.KeepGoing
 	r.Promote, r.ReplaceBase = c.Promote, c.ReplaceBase
+	r.CheckCache, r.KeepFailed = c.CheckCache, c.KeepFailed
 	r.IfChanged, r.MaxWait = c.IfChanged, c.maxWait()
 	if err := r.Preflight(); err != nil {
 		return none, usageError{err}

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,7 +17,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the expectations in the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pipe": main, "tell": tell, "blab": blab})
+	testscript.Main(m, map[string]func(){"pipe": main, "tell": tell, "blab": blab, "pipe-next": next})
 }
 
 // TestScripts runs the stories in testdata/script, each a text archive, against the
@@ -28,8 +29,9 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"outcomes": cmdOutcomes, "edit": cmdEdit, "waitfor": cmdWaitFor, "truncate": cmdTruncate,
+			"outcomes": cmdOutcomes, "edit": cmdEdit, "waitfor": cmdWaitFor, "truncate": cmdTruncate, "sametick": cmdSameTick,
 		},
+		Condition: condition,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			root, err := filepath.Abs("../..")
@@ -91,4 +93,22 @@ func cmdTruncate(ts *testscript.TestScript, _ bool, args []string) {
 	size, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
 	ts.Check(os.Truncate(ts.MkAbs(args[0]), size))
+}
+
+// next is pipe as a later version of it.
+func next() {
+	release = "v99.0.0"
+	main()
+}
+
+// condition knows [tmpfs]: a file system of any size can be had.
+func condition(name string) (bool, error) {
+	if name != "tmpfs" {
+		return false, fmt.Errorf("unknown condition %s", name)
+	}
+	flags := "-rm"
+	if os.Getuid() == 0 {
+		flags = "-m"
+	}
+	return exec.Command("unshare", flags, "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", os.TempDir()).Run() == nil, nil
 }

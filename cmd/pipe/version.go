@@ -14,8 +14,14 @@ func (versionCommand) Run(a *app) error {
 	return nil
 }
 
-// version is the module's version, as the go command recorded it.
+// release is the version that a build was given: -ldflags "-X main.release=v1.2.3".
+var release string
+
+// version is that of a release, or else the module's, as the go command recorded it.
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "devel"

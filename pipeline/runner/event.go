@@ -22,7 +22,7 @@ type Event struct {
 	Pipeline string   `json:"pipeline,omitempty"`
 	Profile  string   `json:"profile,omitempty"`
 	File     string   `json:"file,omitempty"`
-	Dir      string   `json:"dir,omitempty"` // the working directory
+	Dir      string   `json:"dir,omitempty"` // the working directory; of attempt_kept, the folder
 	Set      []string `json:"set,omitempty"` // --set
 	Targets  []string `json:"targets,omitempty"`
 	Stages   []string `json:"stages,omitempty"` // of the run, in order
@@ -33,6 +33,9 @@ type Event struct {
 	Why     string  `json:"why,omitempty"`
 	Outcome Outcome `json:"outcome,omitempty"`
 	Seconds float64 `json:"seconds,omitempty"`
+
+	// attempt_kept: the folder of a failed attempt is dir; a line for a shell that does it again
+	Command string `json:"command,omitempty"`
 
 	// retry, stage_end
 	Attempt  int `json:"attempt,omitempty"`  // which one begins, or was the last
@@ -69,7 +72,7 @@ type Event struct {
 	Port     string `json:"port,omitempty"`
 	To       string `json:"to,omitempty"`
 	Digest   string `json:"digest,omitempty"`
-	Decision string `json:"decision,omitempty"` // "published", "unchanged", "restored", "kept", "withheld", "refused", "failed"
+	Decision string `json:"decision,omitempty"` // "published", "unchanged", "restored", "kept", "withheld", "refused", "failed"; of a check: "same", "different", "other tier", "exempt", "failed"
 
 	// What was compared for unless_worse; nil where nothing was.
 	Score          *float64 `json:"score,omitempty"`

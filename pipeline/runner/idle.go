@@ -8,6 +8,8 @@ func (e Event) Happened() bool {
 		return true
 	case "stage_end":
 		return e.Outcome != Cached
+	case "check":
+		return e.Decision != checkedSame && e.Decision != checkedExempt
 	case "publish":
 		return e.Decision == "failed" || changedPlace(e.Decision)
 	}

@@ -34,6 +34,9 @@ type Runner struct {
 	Unlisted  bool     // the run is nobody's business: it leaves no history
 	IfChanged bool     // a run in which nothing happens leaves no history
 
+	CheckCache bool // run stages whose results are known once more, and compare
+	KeepFailed bool // keep the folders of attempts that fail
+
 	MaxWait time.Duration // how long to wait for other runs and what they compute, in all; 0 is without end
 	Waited  time.Duration // what of it is gone already
 
@@ -234,6 +237,9 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 		r.Now = time.Now
 	}
 	r.pins = map[string]source.Pin{}
+	if release, err := r.Store.Hold(); err == nil { // else a collection may take what is then made again
+		defer release()
+	}
 	r.Store.SweepAttempts()
 	r.id = newRunID(r.Now())
 	var err error
@@ -262,6 +268,7 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	// What is left to write is convenience: histories and indexes.
 	if r.IfChanged && summary.Idle() && r.sameAsBefore(summary) {
 		_ = r.history.drop()
+		r.usedAgain()
 	} else {
 		_ = r.history.end()
 	}
@@ -392,8 +399,11 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 		res := states[s].result
 		busy = busy || isBusy(res.err)
 		why := res.why
-		if res.err != nil {
-			why, _, _ = strings.Cut(res.err.Error(), "\n")
+		if err := errors.Join(res.err, res.differs); err != nil {
+			why, _, _ = strings.Cut(err.Error(), "\n")
+		}
+		if res.differs != nil && sum.Exit != exitInterrupted {
+			sum.Exit = max(sum.Exit, exitOf(res.differs))
 		}
 		sum.Stages = append(sum.Stages, StageResult{Stage: s.Name, Outcome: res.outcome, Key: res.key, Why: why, Seconds: res.seconds})
 		switch {

@@ -28,9 +28,9 @@ const maxScoreFile = 8 << 20
 
 // scores is the content of score.json.
 type scores struct {
-	Suite    string             `json:"suite"`
-	Base     string             `json:"base"`
-	Template string             `json:"template"`
+	Suite    string              `json:"suite"`
+	Base     string              `json:"base"`
+	Template string              `json:"template"`
 	Scores   map[string]*float64 `json:"scores"`
 }
 

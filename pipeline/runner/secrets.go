@@ -26,7 +26,7 @@ func (r *Runner) maskEvent(e Event) Event {
 	if r.mask == nil {
 		return e
 	}
-	for _, text := range []*string{&e.Why, &e.Text, &e.Message, &e.Withheld, &e.Error} {
+	for _, text := range []*string{&e.Why, &e.Text, &e.Message, &e.Withheld, &e.Error, &e.Command} {
 		*text = r.mask.Text(*text)
 	}
 	e.Fields = r.maskFields(e.Fields)

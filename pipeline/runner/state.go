@@ -15,6 +15,7 @@ type keptState struct {
 	attempt   *attempt
 	state     *cache.State
 	saved     bool // there is something to go on from
+	described bool // the state says whose it is
 	discarded bool
 }
 
@@ -77,6 +78,9 @@ func (k *keptState) Commit(keep []string, write func(dir string) error) error {
 		return os.WriteFile(filepath.Join(dir, stateLogFile), k.attempt.log.lines(), 0o666)
 	})
 	k.saved = k.saved || err == nil
+	if err == nil && !k.described {
+		k.described = k.describe(false) == nil
+	}
 	return err
 }
 
@@ -92,8 +96,15 @@ func (k *keptState) Discard() { k.discarded = true }
 func (k *keptState) close(committed bool) {
 	if committed && k.discarded {
 		_ = k.state.Discard() // it is only room
+	} else if committed {
+		_ = k.describe(true) // else it counts as unfinished, and stays longer
 	}
 	k.state.Close()
+}
+
+// describe notes whose the state is.
+func (k *keptState) describe(done bool) error {
+	return k.state.Describe(cache.StateAbout{Kind: k.attempt.step.Kind.Name, Key: k.attempt.key, Done: done})
 }
 
 // stateKey names the state of a resumable step.

@@ -39,6 +39,10 @@ type attempt struct {
 	mu       sync.Mutex // guards what the stage may set from its goroutines: record.Withheld, record.Made, attached, shown
 	attached []*attachment
 	shown    time.Time // when progress was last passed on
+
+	against *cache.Record // what the outputs are compared with, instead of being committed
+	differs []string      // in what they differ
+	kept    keptAttempt   // its folder, if it failed and stays
 }
 
 // stepResult is what a step's goroutine reports.
@@ -51,7 +55,8 @@ type stepResult struct {
 	record    *cache.Record
 	inputs    map[string]InputUse // of a hit
 	seconds   float64
-	attempts  int // that were made
+	attempts  int   // that were made
+	differs   error // from what was known; the result stays
 	err       error
 	damaged   *pipeline.Step // the step whose output is damaged and must be made again
 }
@@ -88,7 +93,7 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 	res.key = a.key.String()
 	recompute := slices.Contains(r.Recompute, s.Name)
 	if !recompute && a.hit(&res) {
-		return res
+		return a.checked(ctx, res)
 	}
 	unlock, err := r.lockKey(ctx, a.key, func(holder string) {
 		a.log.Info("another run computes this stage; waiting for it", "holder", holder)
@@ -122,6 +127,7 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 		if errors.As(err, &damaged) {
 			res.damaged = damaged.from
 		}
+		a.kept.tell(a)
 		res = failed(ctx, res, err)
 		if res.outcome == Interrupted && a.state != nil && a.state.saved && !errors.Is(err, stages.ErrStopped) {
 			res.why = "the next run goes on from what it had saved"
@@ -183,13 +189,12 @@ func (a *attempt) runResumable(ctx, atOnce context.Context, started time.Time, f
 }
 
 // run executes the kind in a private folder and commits what it made.
-func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) error {
+func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) (err error) {
 	dir, release, err := a.runner.Store.NewAttempt()
 	if err != nil {
 		return err
 	}
-	defer release()
-	defer a.unlinkInputs()
+	defer func() { a.leave(err, release) }()
 	defer a.closeAttachments()
 	a.dir = dir
 	for _, sub := range []string{"in", "out", "scratch", "attach"} {
@@ -197,6 +202,7 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) er
 			return err
 		}
 	}
+	a.useScratchState()
 	inputs, err := a.fetchInputs()
 	if err != nil {
 		return err
@@ -224,7 +230,7 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) er
 	if err := a.checkLeaks(ctx); err != nil {
 		return err
 	}
-	return a.commit(ctx, started, recompute)
+	return a.finish(ctx, started, recompute)
 }
 
 // fetchInputs verifies the inputs and puts them where the stage can read them.
@@ -310,7 +316,7 @@ func (a *attempt) env() *stages.Env {
 		Vars: a.world.vars, Mask: a.runner.maskWriter(),
 		Log:      &a.log,
 		Progress: a.progress,
-		Attach:   a.attach,
+		Attach:   a.attach, Reproduce: a.kept.reproduce,
 		Withhold: func(reason string) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -503,6 +509,8 @@ type stageLog struct {
 	mu   sync.Mutex // guards kept and full
 	kept bytes.Buffer
 	full bool
+
+	silent bool // nothing is shown: it was all said when the result was made
 }
 
 // logEntry is a line of a stored log.
@@ -526,6 +534,9 @@ func (l *stageLog) add(level, message string, args []any) {
 
 // show shows an entry that is not kept: it concerns this run, not the result.
 func (l *stageLog) show(level, message string, args ...any) {
+	if l.silent {
+		return
+	}
 	l.runner.emit(Event{Type: "log", Stage: l.stage, Level: level, Message: l.runner.mask.Text(message), Fields: l.runner.maskFields(fieldsOf(args))})
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -48,12 +49,31 @@ func environment(env *stages.Env, p Params, in map[string]stages.Input, out map[
 	return vars
 }
 
+// reproduce tells how to start the program by hand. What the stage's environment takes
+// from pipe's own is named and not told: it may be secret.
+func reproduce(env *stages.Env, argv, vars []string) {
+	if env.Reproduce == nil {
+		return
+	}
+	told := make([]string, len(vars))
+	for i, v := range vars {
+		told[i] = v
+		name, _, _ := strings.Cut(v, "=")
+		if _, declared := env.Vars[name]; declared || inherited(name) {
+			told[i] = name
+		}
+	}
+	slices.Sort(told)
+	env.Reproduce(env.Scratch, told, argv)
+}
+
 // execute runs a program in the scratch folder, its output line by line in the
 // log, and waits for it. The program and what it started end with ctx, and with pipe.
 func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = env.Scratch, vars
 	cmd.WaitDelay = grace
+	reproduce(env, argv, vars)
 	group := newGroup(cmd)
 	reader, writer, err := os.Pipe()
 	if err != nil {

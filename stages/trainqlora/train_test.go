@@ -106,8 +106,11 @@ func TestASmallerLimitDoesNotTakeTheLongerTraining(t *testing.T) {
 		t.Errorf("the longer one's state is gone: %s", more.Log)
 	}
 	store = filepath.Join(t.TempDir(), "store")
-	run(", time_budget: 40ms}")
-	if short := run(", time_budget: 5ms}"); !strings.Contains(short.Log, "beyond time_budget 10ms") {
+	run = func(with string) stagetest.Result {
+		return stagetest.Execute(t, Kind, stagetest.Case{With: short + with, Inputs: in}, stagetest.Setting{Store: store, Clock: time.Unix(1e9, 0)})
+	}
+	run(", time_budget: 30ms}")
+	if short := run(", time_budget: 5ms}"); !strings.Contains(short.Log, "beyond time_budget 5ms") {
 		t.Errorf("log: %s", short.Log)
 	}
 }

@@ -1,0 +1,20 @@
+package cache
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// keptMark, in an attempt's folder, says that somebody wants to look into it.
+const keptMark = ".kept"
+
+// KeepAttempt has an attempt's folder outlive its process, until a collection
+// removes it for its age. It must not be released.
+func KeepAttempt(dir string) error {
+	return os.WriteFile(filepath.Join(dir, keptMark), nil, 0o666)
+}
+
+func isKept(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, keptMark))
+	return err == nil
+}

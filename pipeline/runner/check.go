@@ -62,6 +62,9 @@ func (r *Runner) Advise(ctx context.Context) ([]Finding, error) {
 			return nil, err
 		}
 	}
+	for i := range a.list {
+		a.list[i].Problem = r.maskProblem(a.list[i].Problem)
+	}
 	return a.list, ctx.Err()
 }
 

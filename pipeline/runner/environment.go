@@ -56,17 +56,21 @@ func (r *Runner) secret(v pipeline.Variable) (string, bool) {
 	return value, set
 }
 
-// secrets are the values of all secrets that steps declare.
-func (r *Runner) secrets(steps []*pipeline.Step) []string {
-	var values []string
-	for _, s := range steps {
-		for _, v := range s.Secrets {
-			if value, set := r.secret(v); set {
-				values = append(values, value)
+// mask hides the secrets that any stage of the plan declares, run or not: nil if there
+// are none.
+func (r *Runner) mask() *redact.Mask {
+	r.maskOnce.Do(func() {
+		var values []string
+		for _, s := range r.Plan.Steps {
+			for _, v := range s.Secrets {
+				if value, set := r.secret(v); set {
+					values = append(values, value)
+				}
 			}
 		}
-	}
-	return values
+		r.masked = redact.New(values)
+	})
+	return r.masked
 }
 
 // environment looks up what a step declares.

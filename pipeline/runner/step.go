@@ -314,12 +314,12 @@ func (a *attempt) env() *stages.Env {
 		Withhold: func(reason string) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			a.record.Withheld = a.runner.mask.Text(reason)
+			a.record.Withheld = a.runner.mask().Text(reason)
 		},
 		Note: func(name, value string) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			value = a.runner.mask.Text(value)
+			value = a.runner.mask().Text(value)
 			switch name {
 			case "tier":
 				a.record.Made.Tier = value
@@ -520,13 +520,13 @@ func (l *stageLog) Warn(message string, fields ...any) { l.add("warn", message, 
 const keptLog = 16 << 20
 
 func (l *stageLog) add(level, message string, args []any) {
-	l.keep(logEntry{Level: level, Message: l.runner.mask.Text(message), Fields: l.runner.maskFields(fieldsOf(args))})
+	l.keep(logEntry{Level: level, Message: l.runner.mask().Text(message), Fields: l.runner.maskFields(fieldsOf(args))})
 	l.show(level, message, args...)
 }
 
 // show shows an entry that is not kept: it concerns this run, not the result.
 func (l *stageLog) show(level, message string, args ...any) {
-	l.runner.emit(Event{Type: "log", Stage: l.stage, Level: level, Message: l.runner.mask.Text(message), Fields: l.runner.maskFields(fieldsOf(args))})
+	l.runner.emit(Event{Type: "log", Stage: l.stage, Level: level, Message: l.runner.mask().Text(message), Fields: l.runner.maskFields(fieldsOf(args))})
 }
 
 func (l *stageLog) keep(e logEntry) {
@@ -545,6 +545,7 @@ func (l *stageLog) keep(e logEntry) {
 
 // resume puts the log of the attempt that is gone on from before what was said since.
 func (l *stageLog) resume(lines []byte) {
+	lines = l.runner.maskLog(lines)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	since := bytes.Clone(l.kept.Bytes())

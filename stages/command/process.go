@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"pipe/internal/procgroup"
 	"pipe/stages"
 )
 
@@ -54,7 +55,7 @@ func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = env.Scratch, vars
 	cmd.WaitDelay = grace
-	group := newGroup(cmd)
+	group := procgroup.New(cmd, grace)
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		return err
@@ -64,16 +65,15 @@ func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
 	var logged sync.WaitGroup
 	logged.Go(func() { logOutput(env, reader) })
 
-	// The kernel ends the program when the thread that started it ends.
-	runtime.LockOSThread()
+	runtime.LockOSThread() // see procgroup.New
 	defer runtime.UnlockOSThread()
 	stopped := false
 	if err = cmd.Start(); err == nil {
-		group.watch()
+		group.Watch()
 		stopped, err = waitOrStop(cmd, env.Stop)
 	}
 	writer.Close()
-	if group.end(ctx) && err == nil {
+	if group.End() && err == nil {
 		env.Log.Warn("the program left others running; they were ended")
 	}
 	// Whoever left the group may still hold the pipe: do not wait for it.

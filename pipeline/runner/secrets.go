@@ -41,6 +41,7 @@ func (r *Runner) maskEvent(e Event) Event {
 	return e
 }
 
+// maskSummary hides the run's secrets in a summary, in place.
 func (r *Runner) maskSummary(s Summary) Summary {
 	for i := range s.Stages {
 		s.Stages[i].Why = r.mask().Text(s.Stages[i].Why)

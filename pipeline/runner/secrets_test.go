@@ -2,7 +2,9 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -44,5 +46,29 @@ func TestOldLogsAreMasked(t *testing.T) {
 	l.resume([]byte(lines))
 	if got := string(l.lines()); got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestAttachmentsAreWhole: what the mask holds back of one that its stage leaves open is
+// written.
+func TestAttachmentsAreWhole(t *testing.T) {
+	b := newBench(t)
+	b.does["attach"] = func(_ context.Context, env *stages.Env, _ int, _, out string) error {
+		f, err := env.Attach("notes.txt")
+		if err == nil {
+			_, err = f.Write([]byte("all of it, tok-"))
+		}
+		return errors.Join(err, os.WriteFile(out, nil, 0o666))
+	}
+	r, _ := b.runner("pipeline: p\nstages:\n  a: { uses: do, with: { do: attach } }\n", func(r *Runner) {
+		r.Plan.Steps[0].Secrets = []pipeline.Variable{{Name: "TOKEN"}}
+		r.LookupEnv = func(string) (string, bool) { return "tok-0123456789", true }
+	})
+	if _, err := r.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := b.store.ReadBlob(r.Record("a").Attachments["notes.txt"].Digest)
+	if string(got) != "all of it, tok-" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }

@@ -352,23 +352,33 @@ func (a *attempt) progress(p stages.Progress) {
 
 // attachment is a file that a stage adds to its record.
 type attachment struct {
-	*os.File
-	name string
+	io.WriteCloser // through the mask
+	name, path     string
+
+	once sync.Once
+	err  error
+}
+
+// Close hands on what the mask holds back. It may be called again.
+func (f *attachment) Close() error {
+	f.once.Do(func() { f.err = f.WriteCloser.Close() })
+	return f.err
 }
 
 func (a *attempt) attach(name string) (io.WriteCloser, error) {
 	if !stages.ValidAttachmentName(name) {
 		return nil, fmt.Errorf("internal error: attachment %q: a name is made of lower-case letters, digits, dots and dashes", name)
 	}
-	f, err := os.Create(filepath.Join(a.dir, "attach", name))
+	path := filepath.Join(a.dir, "attach", name)
+	f, err := os.Create(path)
 	if err != nil {
 		return nil, err
 	}
-	file := &attachment{File: f, name: name}
+	file := &attachment{WriteCloser: a.runner.maskFile(f), name: name, path: path}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.attached = append(a.attached, file)
-	return a.runner.maskFile(file), nil
+	return file, nil
 }
 
 // checkInputs fails the stage if an input is no longer what it was: what the stage
@@ -438,9 +448,11 @@ func (a *attempt) commit(ctx context.Context, started time.Time, recompute bool)
 		}
 		record.Outputs[o.Name] = object
 	}
-	a.closeAttachments()
 	for _, f := range a.attached {
-		object, err := store.Put(ctx, f.File.Name())
+		if err := f.Close(); err != nil {
+			return fmt.Errorf("attachment %s: %w", f.name, err)
+		}
+		object, err := store.Put(ctx, f.path)
 		if err != nil {
 			return fmt.Errorf("attachment %s: %w", f.name, err)
 		}
@@ -474,7 +486,7 @@ func (a *attempt) commit(ctx context.Context, started time.Time, recompute bool)
 
 func (a *attempt) closeAttachments() {
 	for _, f := range a.attached {
-		f.Close() // again, mostly: nothing is left to lose
+		_ = f.Close() // again, if the stage is committed; else nothing is kept
 	}
 }
 

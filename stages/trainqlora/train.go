@@ -231,7 +231,7 @@ func (s *session) open(out Outputs) error {
 	return err
 }
 
-func (s *session) close() error { return s.metrics.Close() }
+func (s *session) close() error { return errors.Join(s.metrics.Close(), s.timing.Close()) }
 
 // line appends to the metrics.
 func (s *session) line(v any) error {

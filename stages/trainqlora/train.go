@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"pipe/internal/metrics"
 	"pipe/runtime/chat"
 	"pipe/runtime/cpu"
 	"pipe/runtime/lora"
@@ -183,9 +184,6 @@ func checkTokenizer(base, digest string) error {
 	return nil
 }
 
-// timing is the attachment with times and rates, a line a step.
-const timing = "timing.jsonl"
-
 // session writes what a training makes.
 type session struct {
 	env     *stages.Env
@@ -225,7 +223,7 @@ func (s *session) open(out Outputs) error {
 		s.metrics, err = os.Create(out.Metrics)
 	}
 	if err == nil {
-		s.timing, err = s.env.Attach(timing)
+		s.timing, err = s.env.Attach(metrics.TimingName)
 	}
 	s.started = s.env.Now()
 	return err

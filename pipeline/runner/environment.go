@@ -3,16 +3,17 @@ package runner
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"pipe/cache"
 	"pipe/internal/problem"
+	"pipe/internal/program"
 	"pipe/internal/redact"
 	"pipe/pipeline"
 )
@@ -110,22 +111,14 @@ func (r *Runner) environment(ctx context.Context, s *pipeline.Step) (environment
 	return e, nil
 }
 
-// findTool returns the file that a program's name stands for on PATH, as a stage sees
-// it: relative folders of PATH lead nowhere from its private folder.
+// findTool returns the file that a program's name stands for on PATH.
 func (r *Runner) findTool(name string) (string, error) {
-	if filepath.IsAbs(name) {
-		return exec.LookPath(name)
-	}
 	path, _ := r.lookupEnv("PATH")
-	for _, dir := range filepath.SplitList(path) {
-		if !filepath.IsAbs(dir) {
-			continue
-		}
-		if file, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return file, nil
-		}
+	file, err := program.Find(name, path)
+	if errors.Is(err, exec.ErrNotFound) {
+		err = fmt.Errorf("there is no such program on PATH (%s)", path)
 	}
-	return "", fmt.Errorf("there is no such program on PATH (%s)", path)
+	return file, err
 }
 
 // pinTool finds the content of a program's file, once a run.

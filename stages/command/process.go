@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pipe/internal/procgroup"
+	"pipe/internal/program"
 	"pipe/stages"
 )
 
@@ -52,7 +53,15 @@ func environment(env *stages.Env, p Params, in map[string]stages.Input, out map[
 // execute runs a program in the scratch folder, its output line by line in the
 // log, and waits for it. The program and what it started end with ctx, and with pipe.
 func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	path := argv[0]
+	if !strings.Contains(path, "/") {
+		var err error
+		if path, err = program.Find(path, os.Getenv("PATH")); err != nil {
+			return fmt.Errorf("%s: there is no such program on PATH", argv[0])
+		}
+	}
+	cmd := exec.CommandContext(ctx, path, argv[1:]...)
+	cmd.Args[0] = argv[0] // some programs go by what they are called
 	cmd.Dir, cmd.Env = env.Scratch, vars
 	cmd.WaitDelay = grace
 	group := procgroup.New(cmd, grace)
@@ -87,8 +96,6 @@ func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
 		return stages.ErrStopped
 	case errors.As(err, &exit):
 		return fmt.Errorf("%s: %s", argv[0], exit)
-	case errors.Is(err, exec.ErrNotFound):
-		return fmt.Errorf("%s: there is no such program on PATH", argv[0])
 	}
 	return err
 }

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -267,17 +266,15 @@ func (e *userError) Unwrap() error { return e.err }
 // inUsersWords replaces the private paths of inputs in an error's text: by the
 // source as it was given, or by the stage and port that made it.
 func (a *attempt) inUsersWords(err error, inputs map[string]stages.Input) error {
-	text := err.Error()
-	byLength := slices.Clone(a.inputs) // in/data2 before in/data
-	slices.SortStableFunc(byLength, func(x, y boundInput) int { return len(y.input.Port.Name) - len(x.input.Port.Name) })
-	for _, b := range byLength {
+	words := usersWords{a.dir + string(filepath.Separator): ""}
+	for _, b := range a.inputs {
 		name := b.input.Source
 		if b.input.From != nil {
 			name = b.input.From.Name + "." + b.input.FromPort
 		}
-		text = strings.ReplaceAll(text, inputs[b.input.Port.Name].Path, name)
+		words[inputs[b.input.Port.Name].Path] = name
 	}
-	return &userError{text: strings.ReplaceAll(text, a.dir+string(filepath.Separator), ""), err: err}
+	return &userError{text: words.in(err.Error()), err: err}
 }
 
 // unlinkInputs takes the links to stored inputs away, where checkInputs has not

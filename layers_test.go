@@ -28,6 +28,8 @@ var layers = []struct {
 	{"internal/metrics", nil},
 	{"internal/logging", nil},
 	{"internal/redact", nil},
+	{"internal/procgroup", nil},
+	{"internal/program", nil},
 	{"internal/document", []string{"internal/problem"}},
 	{"internal/jsonfile", []string{"internal/problem"}},
 	{"internal/cron", []string{"internal/problem"}},
@@ -56,7 +58,7 @@ var layers = []struct {
 
 	// The kinds know the contract and what they compute with; no kind knows another.
 	{"stages/builtin", []string{"stages", "stages/…"}},
-	{"stages/command", []string{"stages", "internal/document"}},
+	{"stages/command", []string{"stages", "internal/document", "internal/procgroup", "internal/program"}},
 	{"stages/*", []string{"stages", "internal/…", "runtime/…"}},
 
 	// The declarative half, and what executes it. Neither knows a kind or a model.

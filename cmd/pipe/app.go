@@ -17,6 +17,7 @@ import (
 
 	"pipe/cache"
 	"pipe/internal/logging"
+	"pipe/internal/redact"
 	"pipe/models"
 	"pipe/pipeline"
 	"pipe/pipeline/runner"
@@ -245,6 +246,11 @@ func (a *app) planFor(store *cache.Store, file, profile string, sets []string) (
 		}
 		if dir, err := os.Getwd(); err == nil && len(sets) == 0 && dir == last.Start.Dir {
 			sets = last.Start.Set
+			for _, set := range sets {
+				if strings.Contains(set, redact.Hidden) {
+					return nil, usageError{fmt.Errorf("the newest run was given --set %s, a secret that is not kept: name the pipeline file", set)}
+				}
+			}
 		}
 	}
 	return a.resolve(file, profile, sets)

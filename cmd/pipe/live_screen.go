@@ -214,8 +214,10 @@ const shortText = 36
 func (v *view) runningText(st *liveStage, width int) string {
 	p := st.progress
 	switch {
-	case p.Type == "":
+	case p.Type == "" && st.retry.Type == "":
 		return "running, " + wholeSeconds(v.now.Sub(st.since))
+	case p.Type == "":
+		return v.retryText(st)
 	case width < shortText && p.Total > 0:
 		text := fmt.Sprintf("%.0f %%", 100*p.Done/p.Total)
 		if p.SecondsLeft > 0 {
@@ -225,6 +227,16 @@ func (v *view) runningText(st *liveStage, width int) string {
 	}
 	p.Text = withoutValues(p.Text, p.Values)
 	return progressText(p)
+}
+
+// retryText tells of an attempt after a failed one, before it has shown anything.
+func (v *view) retryText(st *liveStage) string {
+	attempt := fmt.Sprintf("attempt %d of %d", st.retry.Attempt, st.retry.Attempts)
+	if v.now.Before(st.since) {
+		first, _, _ := strings.Cut(st.retry.Why, "\n")
+		return fmt.Sprintf("%s in %s, failed: %s", attempt, wholeSeconds(st.since.Sub(v.now)), first)
+	}
+	return attempt + ", " + wholeSeconds(v.now.Sub(st.since))
 }
 
 // withoutValues leaves out of "loss 0.21, epoch 1.3" what is drawn as a curve.

@@ -29,9 +29,10 @@ const (
 type liveStage struct {
 	name     string
 	phase    phase
-	since    time.Time // it runs
+	since    time.Time // it runs, or will after a retry's pause
 	end      runner.Event
-	progress runner.Event // zero before the first
+	retry    runner.Event // that announced this attempt; zero in the first
+	progress runner.Event // of this attempt; zero before its first
 	curves   []*followed
 }
 
@@ -48,6 +49,9 @@ func (s *liveState) fold(e runner.Event) {
 		}
 	case "stage_start":
 		*s.stage(e.Stage) = liveStage{name: e.Stage, phase: running, since: e.Time} // again, if it is made again
+	case "retry": // what the attempt before has shown is over
+		pause := time.Duration(e.Seconds * float64(time.Second))
+		*s.stage(e.Stage) = liveStage{name: e.Stage, phase: running, since: e.Time.Add(pause), retry: e}
 	case "progress":
 		st := s.stage(e.Stage)
 		st.progress = e

@@ -165,6 +165,26 @@ func TestLiveScreens(t *testing.T) {
 	}
 }
 
+// TestARetryEndsWhatWasShown: during the pause the failed attempt is over, with its
+// progress and its curves.
+func TestARetryEndsWhatWasShown(t *testing.T) {
+	r := training(90)
+	r.event(runner.Event{Type: "retry", Stage: "train-qlora", Why: "no memory\nand more", Attempt: 2, Attempts: 3, Seconds: 30})
+	for _, c := range []struct {
+		after time.Duration
+		want  string
+	}{{10 * time.Second, "attempt 2 of 3 in 20 s, failed: no memory"}, {35 * time.Second, "attempt 2 of 3, 5 s"}} {
+		screen := strings.Join(r.state.lines(theme{}, 100, 30, liveStart.Add(r.at+c.after)), "\n")
+		if !strings.Contains(screen, c.want) || strings.Contains(screen, "steps") || strings.Contains(screen, "accuracy") {
+			t.Errorf("after %s got\n%s\nwant %q", c.after, screen, c.want)
+		}
+	}
+	r.event(runner.Event{Type: "progress", Stage: "train-qlora", Done: 1, Total: 200, Unit: "steps"})
+	if screen := strings.Join(r.state.lines(theme{}, 100, 30, liveStart.Add(r.at)), "\n"); !strings.Contains(screen, "steps") {
+		t.Errorf("got\n%s", screen)
+	}
+}
+
 func TestLiveScreenFitsAnyWindow(t *testing.T) {
 	for _, r := range []*liveRun{{}, training(3), training(190), sweeping(), ended(), many()} {
 		for width := 1; width <= 130; width += 1 + width/20 {

@@ -109,7 +109,7 @@ const (
 
 func (c *metricsCommand) draw(out io.Writer, all []*explain.Metrics) error {
 	p := plot{width: plotWidth, height: plotHeight}
-	if f, ok := out.(*os.File); ok && len(all) == 1 && term.IsTerminal(int(f.Fd())) && isUTF8() {
+	if f, ok := out.(*os.File); ok && len(all) == 1 && term.IsTerminal(int(f.Fd())) && themeOf(os.Getenv).unicode {
 		p.dots = true
 	}
 	p.left, p.right = steps(all)
@@ -140,17 +140,6 @@ func (c *metricsCommand) draw(out io.Writer, all []*explain.Metrics) error {
 		fmt.Fprintf(out, "\n%s  (last: %s)\n%s\n", printable(name), strings.Join(parts, ", "), strings.Join(p.draw(curves), "\n"))
 	}
 	return checkpointTable(out, all)
-}
-
-// isUTF8 says whether the terminal's characters are Unicode.
-func isUTF8() bool {
-	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if v := os.Getenv(name); v != "" {
-			v = strings.ToUpper(v)
-			return strings.Contains(v, "UTF-8") || strings.Contains(v, "UTF8")
-		}
-	}
-	return false
 }
 
 // steps is the range of steps, so that all plots have one axis.

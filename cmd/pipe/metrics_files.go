@@ -60,9 +60,6 @@ func writeCSV(out io.Writer, all []*explain.Metrics) error {
 	return w.Error()
 }
 
-// timingAttachment is where a training says how long its steps took.
-const timingAttachment = "timing.jsonl"
-
 // writeEvents writes a folder a run, named by its id, with a TensorBoard event file:
 // the one that the training attached or, for one that did not, one made of its
 // metrics. A run with several trainings has a folder a stage below.
@@ -103,7 +100,7 @@ func eventsOf(store *cache.Store, m *explain.Metrics) ([]byte, error) {
 		}
 	}
 	var times []byte
-	if o, ok := record.Attachments[timingAttachment]; ok {
+	if o, ok := record.Attachments[metrics.TimingName]; ok {
 		times, _ = store.ReadBlob(o.Digest) // without it, all have the time of the start
 	}
 	var b strings.Builder

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,6 +86,7 @@ func (c *scheduleCommand) job(plan *pipeline.Plan, every *cron.Expression) (*sch
 	job := &schedule.Job{Pipeline: plan.Name, Profile: plan.Profile, Every: every, Binary: binary, Dir: dir, File: file, Store: store,
 		Path: os.Getenv("PATH"), Home: home, Root: repository(dir)}
 	job.Source = isOwnSource(job.Root)
+	job.Variables, job.Tools = declared(plan)
 	seen := map[string]bool{}
 	for _, s := range plan.Steps {
 		for _, in := range s.Inputs {
@@ -102,6 +105,30 @@ func (c *scheduleCommand) job(plan *pipeline.Plan, every *cron.Expression) (*sch
 		}
 	}
 	return job, nil
+}
+
+// declared gathers what the stages declare of the world outside, sorted. What is secret
+// to one is to all, and what one cannot do without is needed.
+func declared(plan *pipeline.Plan) (variables []schedule.Variable, tools []string) {
+	byName := map[string]schedule.Variable{}
+	add := func(list []pipeline.Variable, secret bool) {
+		for _, v := range list {
+			old, known := byName[v.Name]
+			byName[v.Name] = schedule.Variable{Name: v.Name, Secret: secret || old.Secret, Optional: v.Optional && (old.Optional || !known)}
+		}
+	}
+	for _, s := range plan.Steps {
+		add(s.Env, false)
+		add(s.Secrets, true)
+		for _, t := range s.Tools {
+			tools = append(tools, t.Name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		variables = append(variables, byName[name])
+	}
+	slices.Sort(tools)
+	return variables, slices.Compact(tools)
 }
 
 // binary is the program that the scheduler is to start. What go run made is gone

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -148,8 +147,9 @@ func realPath(path string) string {
 // runHook tells the pipeline's hook of a run's end. A hook that fails is worth a
 // warning and no more.
 func (c *runCommand) runHook(a *app, plan *pipeline.Plan, summary runner.Summary) {
-	dir, _ := os.Getwd()
-	if err := runner.RunHook(a.ctx, plan, dir, summary); err != nil {
+	r := a.newRunner(plan, nil)
+	r.Stop = a.stop.Take()
+	if err := r.RunHook(a.ctx, summary); err != nil {
 		c.log(a).Warn(err.Error())
 	}
 }

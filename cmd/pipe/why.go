@@ -64,6 +64,11 @@ func (c *whyCommand) answer(a *app, store *cache.Store) (*explain.Answer, error)
 	if plan.Step(c.Stage) == nil {
 		return nil, usageError{fmt.Errorf("%s has no stage %q (stages are %s)", plan.File, c.Stage, strings.Join(plan.Names(), ", "))}
 	}
+	for _, s := range plan.Steps {
+		for _, v := range s.Secrets {
+			e.Secrets = append(e.Secrets, v.Name)
+		}
+	}
 	r := a.newRunner(plan, store)
 	r.Targets = []string{c.Stage}
 	forecasts, err := r.Forecast(a.ctx)

@@ -59,7 +59,16 @@ func escapes(r rune, size int) []string {
 		fmt.Fprintf(&upper, `\u%04X`, u)
 	}
 	all := append([]string{lower.String(), upper.String()}, shortEscapes[r]...)
-	return append(all, html.EscapeString(string(r)))
+	all = append(all, html.EscapeString(string(r)))
+	// What Python, PHP, JavaScript and XML tools write for it.
+	return append(all, entities[r]...)
+}
+
+// entities are the names and numbers of characters in HTML and XML that Go's own
+// escaping does not use.
+var entities = map[rune][]string{
+	'"': {"&quot;", "&#x22;"}, '\'': {"&apos;", "&#x27;", "&#039;"}, '&': {"&#38;", "&#x26;"},
+	'<': {"&#60;", "&#x3c;", "&#x3C;"}, '>': {"&#62;", "&#x3e;", "&#x3E;"}, '/': {"&#x2F;", "&#x2f;", "&#47;"}, '`': {"&#x60;", "&#96;"}, '=': {"&#x3D;", "&#x3d;", "&#61;"}, '+': {"&#43;", "&#x2B;"},
 }
 
 // breaks may stand between the letters of an encoding that is wrapped.

@@ -3,6 +3,7 @@ package schedule
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,10 +25,12 @@ type checkout struct {
 	Inputs                  []string // patterns; of folders all that is in them
 	Source                  bool
 	Outside                 []string // inputs that a clone lacks
+	Variables               []Variable
+	Tools                   []string
 }
 
 func (j *Job) checkout(scheduler string) (*checkout, error) {
-	c := &checkout{Name: j.Name(), Pipeline: j.Pipeline, Profile: j.Profile, Every: j.Every.String(), Flags: j.flags(), Source: j.Source}
+	c := &checkout{Name: j.Name(), Pipeline: j.Pipeline, Profile: j.Profile, Every: j.Every.String(), Flags: j.flags(), Source: j.Source, Variables: j.variables(), Tools: j.Tools}
 	if j.Every.Ambiguous() {
 		return nil, fmt.Errorf("%s: %s: %w", scheduler, j.Every, errAmbiguous)
 	}
@@ -99,6 +102,13 @@ func join(dir, name string) string {
 // githubPause is the shortest that GitHub starts a workflow after the last start.
 const githubPause = 5 * time.Minute
 
+// githubSets says whether a variable is there on every runner of GitHub: the
+// repository's would take its place, and be empty.
+func githubSets(name string) bool {
+	return slices.Contains([]string{"CI", "LANG", "SHELL", "USER"}, name) || strings.HasPrefix(name, "RUNNER_") ||
+		strings.HasPrefix(name, "GITHUB_") && name != "GITHUB_TOKEN"
+}
+
 // github returns a workflow.
 func (j *Job) github() ([]File, error) {
 	if pause := j.Every.ShortestPause(); pause < githubPause {
@@ -108,6 +118,7 @@ func (j *Job) github() ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Variables = slices.DeleteFunc(c.Variables, func(v Variable) bool { return githubSets(v.Name) })
 	patterns := make([]string, len(c.Inputs))
 	for i, path := range c.Inputs {
 		patterns[i] = "'" + strings.ReplaceAll(path, "'", "''") + "'"

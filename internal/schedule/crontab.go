@@ -31,7 +31,7 @@ func (j *Job) crontab() ([]File, error) {
 	rotate := fmt.Sprintf("find %s -maxdepth 1 -name %s -size +1024k -exec mv -f %s %s ';'", shellQuote(j.Dir), filepath.Base(log), shellQuote(log), shellQuote(log+".1"))
 	f, err := render("crontab", j.Name()+".crontab", map[string]any{
 		"Name": j.Name(), "Pipeline": j.Pipeline, "Profile": j.Profile, "Every": j.Every.String(), "Log": log,
-		"Variables": variables, "Command": cronCommand(command), "Rotate": cronCommand(rotate),
+		"Variables": variables, "Declared": j.variables(), "Command": cronCommand(command), "Rotate": cronCommand(rotate),
 	})
 	if err != nil {
 		return nil, err

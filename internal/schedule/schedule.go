@@ -12,6 +12,8 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 	"unicode"
@@ -31,6 +33,10 @@ type Job struct {
 	Path   string // PATH, a list
 	Home   string
 
+	// What the stages declare of the world outside, each name once.
+	Variables []Variable
+	Tools     []string // programs: names, looked for on PATH, or paths
+
 	// For schedulers that run what is checked in.
 	Root      string      // of the repository
 	Source    bool        // the repository is pipe's own: it is built from there
@@ -49,6 +55,30 @@ type Input struct {
 type Published struct {
 	Path   string
 	Folder bool
+}
+
+// Variable is an environment variable that a pipeline declares.
+type Variable struct {
+	Name     string // letters, digits, underscores
+	Secret   bool
+	Optional bool // it may be unset
+}
+
+// Note is what a comment says of the variable: ", a secret", or nothing.
+func (v Variable) Note() string {
+	note := ""
+	if v.Secret {
+		note += ", a secret"
+	}
+	if v.Optional {
+		note += ", may be left out"
+	}
+	return note
+}
+
+// variables are those that somebody has to set: PATH and HOME are in every file.
+func (j *Job) variables() []Variable {
+	return slices.DeleteFunc(slices.Clone(j.Variables), func(v Variable) bool { return v.Name == "PATH" || v.Name == "HOME" })
 }
 
 // DefaultProfile needs no flag.
@@ -71,7 +101,7 @@ var Schedulers = []string{"systemd", "cron", "github", "gitlab"}
 
 // Files returns the files for one of the Schedulers.
 func (j *Job) Files(scheduler string) ([]File, error) {
-	texts := []string{j.Binary, j.Dir, j.File, j.Store, j.Path, j.Home}
+	texts := append([]string{j.Binary, j.Dir, j.File, j.Store, j.Path, j.Home}, j.Tools...)
 	for _, in := range j.Inputs {
 		texts = append(texts, in.Path)
 	}
@@ -101,7 +131,7 @@ var files embed.FS
 
 // templates use [[ ]], because GitHub's workflows are full of braces.
 var templates = template.Must(template.New("").Delims("[[", "]]").Funcs(template.FuncMap{
-	"sh": shellQuote, "yaml": yamlQuote, "unit": unitQuote, "specifiers": unitSpecifiers, "program": unitProgram, "argument": unitArgument,
+	"sh": shellQuote, "dir": filepath.Dir, "yaml": yamlQuote, "unit": unitQuote, "specifiers": unitSpecifiers, "program": unitProgram, "argument": unitArgument,
 }).ParseFS(files, "templates/*"))
 
 // render fills in a template. Empty data fields are bugs of this package.

@@ -39,6 +39,7 @@ func awkward(t *testing.T) *Job {
 		Pipeline: "p", Profile: "default", Every: every(t, "*/30 * * * *"),
 		Binary: dir + "/bin/pipe 2;x", Dir: dir, File: dir + "/sub dir/p%d&'.yaml", Store: `/srv/100%/it's "there"`, Path: `/opt/a b/bin:/usr/bin`, Home: "/home/a b",
 		Root: filepath.Dir(dir), Inputs: []Input{{Path: dir + "/sub dir/x '1'.txt"}}, Published: []Published{{Path: dir + "/out $1/x.txt"}}, Source: true,
+		Variables: []Variable{{Name: "HF_TOKEN", Secret: true}, {Name: "REGION", Optional: true}, {Name: "HOME"}, {Name: "CI", Optional: true}}, Tools: []string{"jq"},
 	}
 }
 
@@ -148,7 +149,8 @@ func TestSystemdReadsTheUnits(t *testing.T) {
 		strings.NewReplacer(`"`, `\"`, `$`, `\$\$`).Replace(j.File) + `"` // as systemd shows it; $$ is $ once it runs
 	for _, want := range []string{
 		"WorkingDirectory: " + j.Dir + "\n", "Environment: PATH=" + j.Path + "\n", "Environment: HOME=" + j.Home + "\n",
-		"Environment: PIPE_STORE=" + j.Store + "\n", "Command Line: " + command + "\n",
+		"Environment: PIPE_STORE=" + j.Store + "\n", "EnvironmentFile: " + j.Home + "/.config/pipe/pipe-p-default.env\n",
+		"Command Line: " + command + "\n",
 	} {
 		if !strings.Contains(string(shown), want) {
 			t.Errorf("systemd does not read %s", want)

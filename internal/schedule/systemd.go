@@ -1,6 +1,11 @@
 package schedule
 
-import "strings"
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
 
 // systemd returns a service and the timer that starts it.
 func (j *Job) systemd() ([]File, error) {
@@ -8,9 +13,16 @@ func (j *Job) systemd() ([]File, error) {
 	if strings.HasSuffix(dir, " ") || strings.HasSuffix(dir, `\`) {
 		dir += "/" // the end of a line loses spaces, and a backslash there goes on on the next
 	}
+	variables := j.variables()
+	envFile := filepath.Join(j.Home, ".config", "pipe", j.Name()+".env")
+	if len(variables) > 0 && strings.ContainsAny(envFile, `*?[\`) {
+		return nil, fmt.Errorf("systemd: the path %q would be read as a pattern there", envFile)
+	}
+	optional := !slices.ContainsFunc(variables, func(v Variable) bool { return !v.Optional })
 	data := map[string]any{
 		"Name": j.Name(), "Pipeline": j.Pipeline, "Profile": j.Profile, "Events": j.Every.OnCalendar(),
 		"Dir": dir, "Binary": j.Binary, "Flags": j.flags(), "File": j.File,
+		"Variables": variables, "EnvFile": envFile, "Optional": optional,
 		"Path": "PATH=" + j.Path, "Home": "HOME=" + j.Home, "Store": "PIPE_STORE=" + j.Store,
 	}
 	service, err := render("systemd.service", j.Name()+".service", data)

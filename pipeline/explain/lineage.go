@@ -49,6 +49,7 @@ type tracer struct {
 	ran     map[string]*snapshot     // by key: the run that made its record
 	makers  map[cache.Digest][]maker // by output, for what no history tells of
 	done    map[string]string        // by key: the stage's name
+	secrets []string                 // names, as the records declare them
 	lineage *Lineage
 	sources map[string]int // by digest and source, an index of lineage.From
 }
@@ -71,6 +72,12 @@ func (e *Explainer) Trace(d cache.Digest, key string) (*Lineage, error) {
 		return nil, fmt.Errorf("no record of the store %s made %s: it was changed, made elsewhere, or its record is gone", e.Store.Dir(), d.Short())
 	}
 	t.lineage.Output = t.follow(record) + "." + port
+	mask := e.maskOf(t.secrets)
+	for _, a := range t.lineage.Made {
+		for name, v := range a.Params {
+			a.Params[name] = maskPlain(v, mask)
+		}
+	}
 	slices.Reverse(t.lineage.Made) // a stage was added behind what it reads from
 	return t.lineage, nil
 }
@@ -153,6 +160,7 @@ func (t *tracer) follow(r *cache.Record) string {
 	preimage, err := runner.PreimageOf(t.Store, key)
 	if err == nil {
 		a.Params = params(preimage)
+		t.secrets = append(t.secrets, runner.SecretNames(descriptionOf(preimage))...)
 	}
 	inputs := inputsOf(preimage, here)
 	for _, port := range sortedKeys(inputs) {

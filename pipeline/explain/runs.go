@@ -122,6 +122,7 @@ func (e *Explainer) Diff(from, to *runner.Past) (*RunDiff, error) {
 	if err != nil {
 		newMetrics = nil
 	}
+	mask := e.hide(old, new)
 	for _, stage := range stagesOf(from, to) {
 		a, b := old.stages[stage], new.stages[stage]
 		s := StageDiff{Stage: stage}
@@ -136,7 +137,7 @@ func (e *Explainer) Diff(from, to *runner.Past) (*RunDiff, error) {
 			d.Stages = append(d.Stages, s)
 			continue
 		}
-		c := &comparison{Explainer: e, old: old, new: new, told: map[string]bool{}}
+		c := &comparison{Explainer: e, old: old, new: new, mask: mask, told: map[string]bool{}}
 		s.Outcome = [2]string{a.outcome, b.outcome}
 		s.Changes = c.own(a, b)
 		s.Outputs = diffOutputs(a.outputs, b.outputs)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pipe/cache"
+	"pipe/internal/redact"
 	"pipe/pipeline/runner"
 	"pipe/stages"
 )
@@ -17,6 +18,11 @@ import (
 type Explainer struct {
 	Store *cache.Store
 	Kinds *stages.Registry // for the defaults of parameters; nil leaves them out
+	// Secrets names variables whose values are hidden, besides those that the runs themselves
+	// declare as secrets.
+	Secrets []string
+	// LookupEnv finds the values of secrets; nil is os.LookupEnv.
+	LookupEnv func(name string) (string, bool)
 }
 
 // Answer says why a stage ran, or would run.
@@ -101,12 +107,14 @@ func (e *Explainer) Now(forecasts []runner.Forecast, pipelineName, profile, stag
 }
 
 func (e *Explainer) compare(a *Answer, old, new *snapshot) {
+	mask := e.hide(old, new)
+	a.Why = mask.Text(a.Why)
 	if old == nil {
 		a.Causes = append(a.Causes, Cause{What: FirstRun, Text: "no earlier run of this pipeline and profile has a result of this stage"})
 		return
 	}
 	a.Against = old.run.ID
-	c := &comparison{Explainer: e, old: old, new: new, told: map[string]bool{}}
+	c := &comparison{Explainer: e, old: old, new: new, mask: mask, told: map[string]bool{}}
 	a.Causes = c.causes(a.Stage)
 }
 
@@ -114,6 +122,7 @@ func (e *Explainer) compare(a *Answer, old, new *snapshot) {
 type comparison struct {
 	*Explainer
 	old, new *snapshot
+	mask     *redact.Mask
 	told     map[string]bool // stages whose causes were listed
 }
 
@@ -161,6 +170,7 @@ func (c *comparison) descriptionCauses(before, now cache.Value, new *instance) [
 	var causes []Cause
 	wrap := func(d cache.Value) cache.Value { return map[string]cache.Value{"description": d} }
 	for _, d := range runner.DiffPreimages(wrap(before), wrap(now)) {
+		d = d.Masked(c.mask)
 		cause := Cause{Part: string(d.Part), Name: d.Name, Old: plain(d.Old), New: plain(d.New)}
 		switch d.Part {
 		case runner.KindPart:
@@ -236,7 +246,7 @@ func (c *comparison) inputCauses(port string, old, new *instance) []Cause {
 			return causes // only the reference
 		}
 		return append(causes, Cause{What: SourceData, Port: port, Source: b.Source, Place: b.At,
-			Text: fmt.Sprintf("%s changed (input %s)", b.Source, port), Diff: c.contentDiff(a, b)})
+			Text: fmt.Sprintf("%s changed (input %s)", b.Source, port), Diff: maskDiff(c.contentDiff(a, b), c.mask)})
 	}
 	if a.From != b.From {
 		return causes

@@ -50,7 +50,7 @@ func (r *Runner) Advise(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	a := advisor{runner: r, dir: dir, made: map[*pipeline.Step]string{}}
+	a := advisor{runner: r, dir: dir, made: map[*pipeline.Step]string{}, words: usersWords{}}
 	for _, p := range r.Plan.Remarks {
 		a.list = append(a.list, Finding{Level: Warning, Problem: p})
 	}
@@ -62,6 +62,9 @@ func (r *Runner) Advise(ctx context.Context) ([]Finding, error) {
 			return nil, err
 		}
 	}
+	for i := range a.list {
+		a.list[i].Problem = r.maskProblem(a.list[i].Problem)
+	}
 	return a.list, ctx.Err()
 }
 
@@ -70,7 +73,7 @@ type advisor struct {
 	runner *Runner
 	dir    string
 	made   map[*pipeline.Step]string // folders of outputs of those that were run
-	names  []string                  // private path, what users call it, …
+	words  usersWords
 	list   []Finding
 }
 
@@ -112,7 +115,7 @@ func (a *advisor) step(ctx context.Context, s *pipeline.Step) error {
 	outputs := map[string]string{}
 	for _, o := range s.Outputs {
 		outputs[o.Name] = filepath.Join(env.Out, o.Name)
-		a.names = append(a.names, outputs[o.Name], s.Name+"."+o.Name)
+		a.words[outputs[o.Name]] = s.Name + "." + o.Name
 	}
 	if err := guarded(func() error { return s.Kind.Run(ctx, env, s.Params, inputs, outputs) }); err != nil {
 		a.fail(s, err)
@@ -222,11 +225,11 @@ func (a *advisor) add(s *pipeline.Step, m stages.Remark) {
 			at = in.At()
 		}
 	}
-	f.Problem = at.Problem("stage %q: %s", s.Name, a.inUsersWords(m.Message))
+	f.Problem = at.Problem("stage %q: %s", s.Name, a.words.in(m.Message))
 	if m.File != "" {
-		f.Problem = problem.At(a.inUsersWords(m.File), m.Line, 0, "%s", a.inUsersWords(m.Message))
+		f.Problem = problem.At(a.words.in(m.File), m.Line, 0, "%s", a.words.in(m.Message))
 	}
-	f.Hint = a.inUsersWords(m.Hint)
+	f.Hint = a.words.in(m.Hint)
 	a.list = append(a.list, f)
 }
 
@@ -234,21 +237,12 @@ func (a *advisor) add(s *pipeline.Step, m stages.Remark) {
 func (a *advisor) fail(s *pipeline.Step, err error) {
 	var problems problem.List
 	if !errors.As(err, &problems) {
-		problems = problem.List{s.At().Problem("stage %q: %s", s.Name, strings.TrimSpace(a.inUsersWords(err.Error())))}
+		problems = problem.List{s.At().Problem("stage %q: %s", s.Name, strings.TrimSpace(a.words.in(err.Error())))}
 	}
 	for _, p := range problems {
-		p.File, p.Message, p.Hint = a.inUsersWords(p.File), a.inUsersWords(p.Message), a.inUsersWords(p.Hint)
+		p.File, p.Message, p.Hint = a.words.in(p.File), a.words.in(p.Message), a.words.in(p.Hint)
 		a.list = append(a.list, Finding{Level: Mistake, Stage: s.Name, Problem: p})
 	}
-}
-
-// inUsersWords replaces the private paths of what was made by the stage and port that
-// made it.
-func (a *advisor) inUsersWords(text string) string {
-	for i := 0; i < len(a.names); i += 2 {
-		text = strings.ReplaceAll(text, a.names[i], a.names[i+1])
-	}
-	return text
 }
 
 // silent takes logs and attachments that nobody reads.

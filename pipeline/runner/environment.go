@@ -3,16 +3,17 @@ package runner
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"pipe/cache"
 	"pipe/internal/problem"
+	"pipe/internal/program"
 	"pipe/internal/redact"
 	"pipe/pipeline"
 )
@@ -56,17 +57,21 @@ func (r *Runner) secret(v pipeline.Variable) (string, bool) {
 	return value, set
 }
 
-// secrets are the values of all secrets that steps declare.
-func (r *Runner) secrets(steps []*pipeline.Step) []string {
-	var values []string
-	for _, s := range steps {
-		for _, v := range s.Secrets {
-			if value, set := r.secret(v); set {
-				values = append(values, value)
+// mask hides the secrets that any stage of the plan declares, run or not: nil if there
+// are none.
+func (r *Runner) mask() *redact.Mask {
+	r.maskOnce.Do(func() {
+		var values []string
+		for _, s := range r.Plan.Steps {
+			for _, v := range s.Secrets {
+				if value, set := r.secret(v); set {
+					values = append(values, value)
+				}
 			}
 		}
-	}
-	return values
+		r.masked = redact.New(values)
+	})
+	return r.masked
 }
 
 // environment looks up what a step declares.
@@ -106,22 +111,14 @@ func (r *Runner) environment(ctx context.Context, s *pipeline.Step) (environment
 	return e, nil
 }
 
-// findTool returns the file that a program's name stands for on PATH, as a stage sees
-// it: relative folders of PATH lead nowhere from its private folder.
+// findTool returns the file that a program's name stands for on PATH.
 func (r *Runner) findTool(name string) (string, error) {
-	if filepath.IsAbs(name) {
-		return exec.LookPath(name)
-	}
 	path, _ := r.lookupEnv("PATH")
-	for _, dir := range filepath.SplitList(path) {
-		if !filepath.IsAbs(dir) {
-			continue
-		}
-		if file, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return file, nil
-		}
+	file, err := program.Find(name, path)
+	if errors.Is(err, exec.ErrNotFound) {
+		err = fmt.Errorf("there is no such program on PATH (%s)", path)
 	}
-	return "", fmt.Errorf("there is no such program on PATH (%s)", path)
+	return file, err
 }
 
 // pinTool finds the content of a program's file, once a run.

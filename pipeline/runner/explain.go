@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pipe/cache"
+	"pipe/internal/redact"
 	"pipe/pipeline"
 )
 
@@ -30,7 +31,7 @@ func (r *Runner) explain(s *pipeline.Step, inputs []boundInput, preimage []byte)
 	}
 	var reasons []string
 	for _, c := range DiffPreimages(before, now) {
-		reasons = append(reasons, c.reason(inputs))
+		reasons = append(reasons, c.Masked(r.mask()).reason(inputs))
 	}
 	if len(reasons) == 0 {
 		return "the last result is no longer in the store"
@@ -113,6 +114,36 @@ func DiffPreimages(before, now cache.Value) []Change {
 			changes = append(changes, diffValue(Part(part), "", old, new, part)...)
 		}
 	}
+	return hideSecretEnv(changes, slices.Concat(SecretNames(old), SecretNames(new)))
+}
+
+// SecretNames are the names of the secrets that a description declares.
+func SecretNames(description cache.Value) []string {
+	m, _ := description.(map[string]cache.Value)
+	list, _ := m[string(SecretsPart)].([]cache.Value)
+	var names []string
+	for _, v := range list {
+		if name, ok := v.(string); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// hideSecretEnv hides the values of variables that one description has as env and the other
+// as a secret: what was one before it was declared may have been replaced since, and no mask knows it.
+func hideSecretEnv(changes []Change, secrets []string) []Change {
+	for i := range changes {
+		c := &changes[i]
+		if c.Part != EnvPart || !slices.Contains(secrets, c.Name) {
+			continue
+		}
+		for _, v := range []*cache.Value{&c.Old, &c.New} {
+			if *v != nil {
+				*v = redact.Hidden
+			}
+		}
+	}
 	return changes
 }
 
@@ -156,6 +187,37 @@ func diffValue(part Part, prefix string, old, new map[string]cache.Value, name s
 		return diffMaps(part, prefix+name+".", inner, inner2)
 	}
 	return []Change{{Part: part, Name: strings.TrimSuffix(prefix+name, "."), Old: a, New: b, IsNew: !had, IsGone: !has}}
+}
+
+// Masked is the change with secrets hidden in its values. It comes before the values are shortened: the
+// beginning of a secret is not found any more.
+func (c Change) Masked(m *redact.Mask) Change {
+	c.Old, c.New = maskValue(c.Old, m), maskValue(c.New, m)
+	return c
+}
+
+func maskValue(v cache.Value, m *redact.Mask) cache.Value {
+	switch x := v.(type) {
+	case string:
+		return m.Text(x)
+	case int64, float64:
+		if text := fmt.Sprint(x); m.Text(text) != text {
+			return m.Text(text)
+		}
+	case []cache.Value:
+		list := make([]cache.Value, len(x))
+		for i := range x {
+			list[i] = maskValue(x[i], m)
+		}
+		return list
+	case map[string]cache.Value:
+		entries := make(map[string]cache.Value, len(x))
+		for name, inner := range x {
+			entries[name] = maskValue(inner, m)
+		}
+		return entries
+	}
+	return v
 }
 
 // reason is a change in the one line that a run shows.

@@ -45,6 +45,7 @@ func (r *Runner) Forecast(ctx context.Context) ([]Forecast, error) {
 	var all []Forecast
 	for _, s := range r.Plan.Upstream(r.Targets) {
 		f := r.forecast(ctx, s, records, prospects)
+		f.Why = r.mask().Text(f.Why)
 		f.Inputs = r.knownUses(ctx, s, records)
 		if err := ctx.Err(); err != nil {
 			return nil, err

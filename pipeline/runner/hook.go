@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
+	"pipe/internal/procgroup"
 	"pipe/pipeline"
 )
 
@@ -44,43 +46,64 @@ func hookFor(h pipeline.Hooks, exit int) (name string, argv []string) {
 }
 
 // RunHook tells the plan's on_success or on_failure of a run's end. The error says
-// what went wrong with the hook; it is no failure of the run. dir is the working
-// directory of the run; ctx ends the hook early.
-func RunHook(ctx context.Context, plan *pipeline.Plan, dir string, sum Summary) error {
-	return runHook(ctx, plan, dir, sum, hookTime)
+// what went wrong with the hook; it is no failure of the run. ctx or Stop ends the hook
+// early.
+func (r *Runner) RunHook(ctx context.Context, sum Summary) error {
+	return r.runHook(ctx, sum, hookTime)
 }
 
-func runHook(ctx context.Context, plan *pipeline.Plan, dir string, sum Summary, limit time.Duration) error {
-	name, argv := hookFor(plan.Hooks, sum.Exit)
+func (r *Runner) runHook(ctx context.Context, sum Summary, limit time.Duration) error {
+	name, argv := hookFor(r.Plan.Hooks, sum.Exit)
 	if len(argv) == 0 {
 		return nil
 	}
-	input, err := json.Marshal(hookInput{Summary: sum, Pipeline: plan.Name, Profile: plan.Profile, File: plan.File, Dir: dir})
+	input, err := json.Marshal(hookInput{Summary: r.maskSummary(sum), Pipeline: r.Plan.Name, Profile: r.Plan.Profile, File: r.Plan.File, Dir: r.Dir})
 	if err != nil {
 		panic("internal error: summary: " + err.Error())
 	}
+	ctx, end := r.untilStop(ctx)
+	defer end()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Dir, cmd.WaitDelay = filepath.Dir(plan.File), hookGrace
+	cmd.Dir, cmd.WaitDelay = filepath.Dir(r.Plan.File), hookGrace
 	cmd.Stdin = bytes.NewReader(append(input, '\n'))
 	var said tail
-	cmd.Stdout, cmd.Stderr = &said, &said
-	ownGroup(cmd)
-	err = cmd.Run()
-	endGroup(cmd)
+	masked := r.mask().Writer(&said)
+	cmd.Stdout, cmd.Stderr = masked, masked
+	err = runInGroup(cmd)
+	_ = masked.Close() // a tail takes everything
 	var exit *exec.ExitError
 	switch {
+	case err == nil:
+		return nil
 	case ctx.Err() == context.DeadlineExceeded:
 		err = fmt.Errorf("did not end within %s", limit)
-	case err == nil:
+	case ctx.Err() != nil:
+		err = errors.New("it was stopped")
+	case errors.Is(err, exec.ErrWaitDelay): // it did its part; what it left has had its time
 		return nil
 	case errors.As(err, &exit):
 		err = fmt.Errorf("%s%s", exit, said.lastLine())
 	case errors.Is(err, exec.ErrNotFound):
 		err = errors.New("there is no such program on PATH")
 	}
-	return fmt.Errorf("%s: %s: %w", name, argv[0], err)
+	return fmt.Errorf("%s: %s: %w", name, r.mask().Text(argv[0]), err)
+}
+
+// runInGroup runs a program to its end, and ends what it leaves running: at once, or
+// when it has held the program's output for hookGrace.
+func runInGroup(cmd *exec.Cmd) error {
+	group := procgroup.New(cmd, hookGrace)
+	runtime.LockOSThread() // see procgroup.New
+	defer runtime.UnlockOSThread()
+	err := cmd.Start()
+	if err == nil {
+		group.Watch()
+		err = cmd.Wait()
+	}
+	group.End()
+	return err
 }
 
 // tail keeps the end of what is written to it.

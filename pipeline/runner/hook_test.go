@@ -34,7 +34,7 @@ func TestHookReadsTheSummaryInTheFilesFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	sum := Summary{Type: "summary", Run: "r1", Exit: 1, Stages: []StageResult{{Stage: "a", Outcome: Failed}}, Published: []Published{}}
-	if err := RunHook(context.Background(), plan, "/work dir", sum); err != nil {
+	if err := (&Runner{Plan: plan, Dir: "/work dir"}).RunHook(context.Background(), sum); err != nil {
 		t.Fatal(err)
 	}
 	b, _ := os.ReadFile(filepath.Join(dir, "got.json"))
@@ -62,12 +62,44 @@ func TestHooksThatFail(t *testing.T) {
 	} {
 		plan := &pipeline.Plan{File: filepath.Join(t.TempDir(), "p.yaml"), Hooks: pipeline.Hooks{OnFailure: c.argv}}
 		started := time.Now()
-		err := runHook(context.Background(), plan, "", Summary{Exit: 5}, 200*time.Millisecond)
+		err := (&Runner{Plan: plan}).runHook(context.Background(), Summary{Exit: 5}, 200*time.Millisecond)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: got %v, want %s", c.argv, err, c.want)
 		}
 		if time.Since(started) > 20*time.Second {
 			t.Errorf("%v: took %s", c.argv, time.Since(started))
 		}
+	}
+}
+
+func TestHookThatLeavesAChildHasSucceeded(t *testing.T) {
+	plan := &pipeline.Plan{File: filepath.Join(t.TempDir(), "p.yaml"), Hooks: pipeline.Hooks{OnSuccess: []string{"sh", "-c", "sleep 60 &"}}}
+	if err := (&Runner{Plan: plan}).RunHook(context.Background(), Summary{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStopEndsAHook(t *testing.T) {
+	stop := make(chan struct{})
+	plan := &pipeline.Plan{File: filepath.Join(t.TempDir(), "p.yaml"), Hooks: pipeline.Hooks{OnSuccess: []string{"sleep", "60"}}}
+	time.AfterFunc(100*time.Millisecond, func() { close(stop) })
+	err := (&Runner{Plan: plan, Stop: stop}).runHook(context.Background(), Summary{}, 20*time.Second)
+	if err == nil || err.Error() != "on_success: sleep: it was stopped" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNoHookTellsASecret(t *testing.T) {
+	const token = "tok-0123456789"
+	dir := t.TempDir()
+	plan := &pipeline.Plan{File: filepath.Join(dir, "p.yaml"), Steps: []*pipeline.Step{{Secrets: []pipeline.Variable{{Name: "TOKEN"}}}},
+		Hooks: pipeline.Hooks{OnFailure: []string{"sh", "-c", "cat >got; echo no mail with " + token + "; exit 1"}}}
+	r := &Runner{Plan: plan, LookupEnv: func(string) (string, bool) { return token, true }}
+	err := r.RunHook(context.Background(), Summary{Exit: 1, Error: "no " + token})
+	if err == nil || err.Error() != "on_failure: sh: exit status 1: no mail with ***" {
+		t.Errorf("got %v", err)
+	}
+	if b, _ := os.ReadFile(filepath.Join(dir, "got")); !strings.Contains(string(b), "no ***") || strings.Contains(string(b), token) {
+		t.Errorf("it read %s", b)
 	}
 }

@@ -54,7 +54,7 @@ func (k *keptAttempt) tell(a *attempt) {
 	command := a.runner.again(a.step.Name)
 	if k.script != "" {
 		path := filepath.Join(k.dir, againName)
-		if os.WriteFile(path, []byte(a.runner.mask.Text(k.script)+"\n"), 0o700) == nil {
+		if os.WriteFile(path, []byte(a.runner.mask().Text(k.script)+"\n"), 0o700) == nil {
 			command = "sh " + shellQuote(path)
 		}
 	}

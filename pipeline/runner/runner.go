@@ -55,10 +55,12 @@ type Runner struct {
 	// LookupEnv finds what env: and secrets: name; nil is os.LookupEnv.
 	LookupEnv func(name string) (string, bool)
 
-	mask    *redact.Mask // of the secrets of the run's stages
 	id      string
 	history *history
 	records map[string]*cache.Record // of the run's stages, when it has ended
+
+	maskOnce sync.Once
+	masked   *redact.Mask // see mask
 
 	lastOnce sync.Once
 	last     map[string]StageResult // of earlier runs, by stage
@@ -113,7 +115,7 @@ func (r *Runner) Preflight() error {
 	}
 	problems = append(problems, r.checkEnvironments(steps)...)
 	problems = append(problems, checkResources(r.Machine, steps)...)
-	return r.maskProblems(problems, steps).Err()
+	return r.maskProblems(problems).Err()
 }
 
 // checkSource looks at what is connected to a port and lies in the workspace.
@@ -163,7 +165,7 @@ func (r *Runner) CheckInputs() error {
 			}
 		}
 	}
-	return problems.Err()
+	return r.maskProblems(problems).Err()
 }
 
 // within says whether path lies in dir, or is dir.
@@ -249,7 +251,6 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 		}
 	}
 	steps := r.Plan.Upstream(r.Targets)
-	r.mask = redact.New(r.secrets(steps))
 	start := Event{Type: "run_start", Run: r.id, Pipeline: r.Plan.Name, Profile: r.Plan.Profile, File: r.Plan.File, Dir: r.Dir, Set: r.Plan.Set, Targets: r.Targets}
 	for _, s := range steps {
 		start.Stages = append(start.Stages, s.Name)

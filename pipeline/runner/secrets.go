@@ -3,6 +3,7 @@ package runner
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,8 +14,6 @@ import (
 
 	"pipe/internal/manifest"
 	"pipe/internal/problem"
-	"pipe/internal/redact"
-	"pipe/pipeline"
 )
 
 // Every text that leaves the runner, to the screen, the history, a log or a record,
@@ -23,77 +22,123 @@ import (
 
 // maskEvent hides the run's secrets in an event's texts.
 func (r *Runner) maskEvent(e Event) Event {
-	if r.mask == nil {
+	if r.mask() == nil {
 		return e
 	}
-	for _, text := range []*string{&e.Why, &e.Text, &e.Message, &e.Withheld, &e.Error, &e.Command} {
-		*text = r.mask.Text(*text)
+	for _, text := range []*string{&e.Why, &e.Text, &e.Message, &e.Withheld, &e.Error, &e.Unit, &e.RateUnit, &e.Command} {
+		*text = r.mask().Text(*text)
 	}
-	e.Fields = r.maskFields(e.Fields)
+	e.Fields, e.Set = r.maskFields(e.Fields), r.maskTexts(e.Set)
+	e.Inputs, e.Params = maps.Clone(e.Inputs), maps.Clone(e.Params)
+	for port, use := range e.Inputs {
+		use.Source, use.At = r.mask().Text(use.Source), r.mask().Text(use.At)
+		e.Inputs[port] = use
+	}
+	for name, place := range e.Params {
+		e.Params[name] = r.mask().Text(place)
+	}
+	e.Values, e.Samples = slices.Clone(e.Values), slices.Clone(e.Samples)
+	for i := range e.Values {
+		e.Values[i].Name = r.mask().Text(e.Values[i].Name)
+	}
+	for i := range e.Samples {
+		for _, text := range []*string{&e.Samples[i].Of, &e.Samples[i].Text, &e.Samples[i].Note} {
+			*text = r.mask().Text(*text)
+		}
+	}
 	return e
 }
 
+// maskSummary hides the run's secrets in a summary, in place.
 func (r *Runner) maskSummary(s Summary) Summary {
 	for i := range s.Stages {
-		s.Stages[i].Why = r.mask.Text(s.Stages[i].Why)
+		s.Stages[i].Why = r.mask().Text(s.Stages[i].Why)
 	}
-	s.Error = r.mask.Text(s.Error)
+	for _, list := range [][]Published{s.Published, s.Kept} {
+		for i := range list {
+			list[i].Why = r.mask().Text(list[i].Why)
+		}
+	}
+	s.Error = r.mask().Text(s.Error)
 	return s
+}
+
+func (r *Runner) maskTexts(texts []string) []string {
+	texts = slices.Clone(texts)
+	for i := range texts {
+		texts[i] = r.mask().Text(texts[i])
+	}
+	return texts
 }
 
 // maskFields hides secrets in fields. A number that is a secret becomes a text.
 func (r *Runner) maskFields(fields []Field) []Field {
-	if r.mask == nil {
+	if r.mask() == nil {
 		return fields
 	}
 	masked := make([]Field, len(fields))
 	for i, f := range fields {
-		masked[i] = Field{Name: r.mask.Text(f.Name), Value: f.Value}
+		masked[i] = Field{Name: r.mask().Text(f.Name), Value: f.Value}
 		switch x := f.Value.(type) {
 		case nil:
 		case []string:
-			texts := slices.Clone(x)
-			for j := range texts {
-				texts[j] = r.mask.Text(texts[j])
-			}
-			masked[i].Value = texts
+			masked[i].Value = r.maskTexts(x)
+		case string:
+			masked[i].Value = r.mask().Text(x)
 		default:
-			if text := fmt.Sprint(x); r.mask.Text(text) != text {
-				masked[i].Value = r.mask.Text(text)
+			b, _ := json.Marshal(x) // as it will be written: Sprint has 1.2e+07
+			if text := string(b); r.mask().Text(text) != text {
+				masked[i].Value = r.mask().Text(text)
 			}
 		}
 	}
 	return masked
 }
 
-// maskProblems hides the steps' secrets in problems: a line of the file that is shown
-// may hold one.
-func (r *Runner) maskProblems(problems problem.List, steps []*pipeline.Step) problem.List {
-	if len(problems) == 0 {
-		return problems
+// maskLog hides secrets in the lines of a stored log, which may be older than their
+// declaration.
+func (r *Runner) maskLog(lines []byte) []byte {
+	var masked []byte
+	for line := range bytes.Lines(lines) {
+		var e logEntry
+		if r.mask().Text(string(line)) != string(line) && json.Unmarshal(line, &e) == nil {
+			e.Message, e.Fields = r.mask().Text(e.Message), r.maskFields(e.Fields)
+			if b, err := json.Marshal(e); err == nil {
+				line = append(b, '\n')
+			}
+		}
+		masked = append(masked, line...)
 	}
-	mask := redact.New(r.secrets(steps))
+	return masked
+}
+
+// maskProblems hides secrets in problems: a line of the file that is shown may hold one.
+func (r *Runner) maskProblems(problems problem.List) problem.List {
 	for i := range problems {
-		p := &problems[i]
-		p.Message, p.Hint, p.Source = mask.Text(p.Message), mask.Text(p.Hint), mask.Text(p.Source)
+		problems[i] = r.maskProblem(problems[i])
 	}
 	return problems
 }
 
+func (r *Runner) maskProblem(p problem.Problem) problem.Problem {
+	p.Message, p.Hint, p.Source = r.mask().Text(p.Message), r.mask().Text(p.Hint), r.mask().Text(p.Source)
+	return p
+}
+
 // maskWriter is Env.Mask.
 func (r *Runner) maskWriter() func(io.Writer) io.WriteCloser {
-	if r.mask == nil {
+	if r.mask() == nil {
 		return nil
 	}
-	return r.mask.Writer
+	return r.mask().Writer
 }
 
 // maskFile returns a file that what is written to it reaches without secrets.
 func (r *Runner) maskFile(f io.WriteCloser) io.WriteCloser {
-	if r.mask == nil {
+	if r.mask() == nil {
 		return f
 	}
-	return maskedFile{r.mask.Writer(f), f}
+	return maskedFile{r.mask().Writer(f), f}
 }
 
 type maskedFile struct {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -273,17 +272,15 @@ func (e *userError) Unwrap() error { return e.err }
 // inUsersWords replaces the private paths of inputs in an error's text: by the
 // source as it was given, or by the stage and port that made it.
 func (a *attempt) inUsersWords(err error, inputs map[string]stages.Input) error {
-	text := err.Error()
-	byLength := slices.Clone(a.inputs) // in/data2 before in/data
-	slices.SortStableFunc(byLength, func(x, y boundInput) int { return len(y.input.Port.Name) - len(x.input.Port.Name) })
-	for _, b := range byLength {
+	words := usersWords{a.dir + string(filepath.Separator): ""}
+	for _, b := range a.inputs {
 		name := b.input.Source
 		if b.input.From != nil {
 			name = b.input.From.Name + "." + b.input.FromPort
 		}
-		text = strings.ReplaceAll(text, inputs[b.input.Port.Name].Path, name)
+		words[inputs[b.input.Port.Name].Path] = name
 	}
-	return &userError{text: strings.ReplaceAll(text, a.dir+string(filepath.Separator), ""), err: err}
+	return &userError{text: words.in(err.Error()), err: err}
 }
 
 // unlinkInputs takes the links to stored inputs away, where checkInputs has not
@@ -320,12 +317,12 @@ func (a *attempt) env() *stages.Env {
 		Withhold: func(reason string) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			a.record.Withheld = a.runner.mask.Text(reason)
+			a.record.Withheld = a.runner.mask().Text(reason)
 		},
 		Note: func(name, value string) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			value = a.runner.mask.Text(value)
+			value = a.runner.mask().Text(value)
 			switch name {
 			case "tier":
 				a.record.Made.Tier = value
@@ -358,23 +355,33 @@ func (a *attempt) progress(p stages.Progress) {
 
 // attachment is a file that a stage adds to its record.
 type attachment struct {
-	*os.File
-	name string
+	io.WriteCloser // through the mask
+	name, path     string
+
+	once sync.Once
+	err  error
+}
+
+// Close hands on what the mask holds back. It may be called again.
+func (f *attachment) Close() error {
+	f.once.Do(func() { f.err = f.WriteCloser.Close() })
+	return f.err
 }
 
 func (a *attempt) attach(name string) (io.WriteCloser, error) {
 	if !stages.ValidAttachmentName(name) {
 		return nil, fmt.Errorf("internal error: attachment %q: a name is made of lower-case letters, digits, dots and dashes", name)
 	}
-	f, err := os.Create(filepath.Join(a.dir, "attach", name))
+	path := filepath.Join(a.dir, "attach", name)
+	f, err := os.Create(path)
 	if err != nil {
 		return nil, err
 	}
-	file := &attachment{File: f, name: name}
+	file := &attachment{WriteCloser: a.runner.maskFile(f), name: name, path: path}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.attached = append(a.attached, file)
-	return a.runner.maskFile(file), nil
+	return file, nil
 }
 
 // checkInputs fails the stage if an input is no longer what it was: what the stage
@@ -444,9 +451,11 @@ func (a *attempt) commit(ctx context.Context, started time.Time, recompute bool)
 		}
 		record.Outputs[o.Name] = object
 	}
-	a.closeAttachments()
 	for _, f := range a.attached {
-		object, err := store.Put(ctx, f.File.Name())
+		if err := f.Close(); err != nil {
+			return fmt.Errorf("attachment %s: %w", f.name, err)
+		}
+		object, err := store.Put(ctx, f.path)
 		if err != nil {
 			return fmt.Errorf("attachment %s: %w", f.name, err)
 		}
@@ -480,7 +489,7 @@ func (a *attempt) commit(ctx context.Context, started time.Time, recompute bool)
 
 func (a *attempt) closeAttachments() {
 	for _, f := range a.attached {
-		f.Close() // again, mostly: nothing is left to lose
+		_ = f.Close() // again, if the stage is committed; else nothing is kept
 	}
 }
 
@@ -528,7 +537,7 @@ func (l *stageLog) Warn(message string, fields ...any) { l.add("warn", message, 
 const keptLog = 16 << 20
 
 func (l *stageLog) add(level, message string, args []any) {
-	l.keep(logEntry{Level: level, Message: l.runner.mask.Text(message), Fields: l.runner.maskFields(fieldsOf(args))})
+	l.keep(logEntry{Level: level, Message: l.runner.mask().Text(message), Fields: l.runner.maskFields(fieldsOf(args))})
 	l.show(level, message, args...)
 }
 
@@ -537,7 +546,7 @@ func (l *stageLog) show(level, message string, args ...any) {
 	if l.silent {
 		return
 	}
-	l.runner.emit(Event{Type: "log", Stage: l.stage, Level: level, Message: l.runner.mask.Text(message), Fields: l.runner.maskFields(fieldsOf(args))})
+	l.runner.emit(Event{Type: "log", Stage: l.stage, Level: level, Message: l.runner.mask().Text(message), Fields: l.runner.maskFields(fieldsOf(args))})
 }
 
 func (l *stageLog) keep(e logEntry) {
@@ -556,6 +565,7 @@ func (l *stageLog) keep(e logEntry) {
 
 // resume puts the log of the attempt that is gone on from before what was said since.
 func (l *stageLog) resume(lines []byte) {
+	lines = l.runner.maskLog(lines)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	since := bytes.Clone(l.kept.Bytes())

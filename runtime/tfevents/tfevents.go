@@ -13,9 +13,7 @@
 package tfevents
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"hash/crc32"
 	"io"
 	"maps"
@@ -102,24 +100,14 @@ func masked(b []byte) uint32 {
 	return (crc>>15 | crc<<17) + 0xa282ead8
 }
 
-// timing is a line of a timing attachment.
-type timing struct {
-	Step            int     `json:"step"`
-	Seconds         float64 `json:"seconds"` // since training began
-	TokensPerSecond float64 `json:"tokens_per_second"`
-}
-
 // Write writes an event file of a training: its points under train/, its checkpoints
-// under checkpoint/. times holds lines of {"step","seconds","tokens_per_second"}, in
-// seconds since began, and may lack any step: an event without a time of its own has
+// under checkpoint/. times is a timing attachment (metrics.TimingName), in
+// seconds since began, which may lack any step: an event without a time of its own has
 // that of the one before.
 func Write(w io.Writer, m *metrics.Metrics, times []byte, began time.Time) error {
-	byStep := map[int]timing{}
-	for line := range bytes.Lines(times) {
-		var t timing
-		if json.Unmarshal(line, &t) == nil && t.Step > 0 {
-			byStep[t.Step] = t
-		}
+	byStep := map[int]metrics.Timing{}
+	for _, t := range metrics.ParseTimings(times) {
+		byStep[t.Step] = t
 	}
 	out := NewWriter(w, began)
 	at := began

@@ -3,10 +3,11 @@ package command
 import (
 	"context"
 	"fmt"
-	"os/exec"
+	"os"
 	"path/filepath"
 	"strings"
 
+	"pipe/internal/program"
 	"pipe/stages"
 )
 
@@ -21,8 +22,8 @@ func check(_ context.Context, env *stages.Env, p Params, _ struct{}) error {
 			Hint: fmt.Sprintf("make it an input: in: { tool: %s }, argv: [\"${in.tool}\", …]", name)})
 		return nil
 	}
-	if _, err := exec.LookPath(name); err != nil {
-		env.Advise(stages.Remark{Param: "argv", Message: fmt.Sprintf("there is no program %s that could be run", name), Hint: "programs are looked for on PATH"})
+	if _, err := program.Find(name, os.Getenv("PATH")); err != nil {
+		env.Advise(stages.Remark{Param: "argv", Message: fmt.Sprintf("there is no program %s that could be run", name), Hint: "programs are looked for in the absolute folders of PATH"})
 	}
 	return nil
 }

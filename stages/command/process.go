@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -12,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"pipe/internal/procgroup"
+	"pipe/internal/program"
 	"pipe/stages"
 )
 
@@ -70,35 +73,35 @@ func reproduce(env *stages.Env, argv, vars []string) {
 // execute runs a program in the scratch folder, its output line by line in the
 // log, and waits for it. The program and what it started end with ctx, and with pipe.
 func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	path := argv[0]
+	if !strings.Contains(path, "/") {
+		var err error
+		if path, err = program.Find(path, os.Getenv("PATH")); err != nil {
+			return fmt.Errorf("%s: there is no such program on PATH", argv[0])
+		}
+	}
+	cmd := exec.CommandContext(ctx, path, argv[1:]...)
+	cmd.Args[0] = argv[0] // some programs go by what they are called
 	cmd.Dir, cmd.Env = env.Scratch, vars
 	cmd.WaitDelay = grace
 	reproduce(env, argv, vars)
-	group := newGroup(cmd)
-	reader, writer, err := os.Pipe()
+	said, err := listen(cmd, env)
 	if err != nil {
 		return err
 	}
-	defer reader.Close()
-	cmd.Stdout, cmd.Stderr = writer, writer
-	var logged sync.WaitGroup
-	logged.Go(func() { logOutput(env, reader) })
-
-	// The kernel ends the program when the thread that started it ends.
-	runtime.LockOSThread()
+	group := procgroup.New(cmd, grace)
+	runtime.LockOSThread() // see procgroup.New
 	defer runtime.UnlockOSThread()
 	stopped := false
 	if err = cmd.Start(); err == nil {
-		group.watch()
+		group.Watch()
 		stopped, err = waitOrStop(cmd, env.Stop)
 	}
-	writer.Close()
-	if group.end(ctx) && err == nil {
+	left := group.End() && err == nil
+	said.close()
+	if left {
 		env.Log.Warn("the program left others running; they were ended")
 	}
-	// Whoever left the group may still hold the pipe: do not wait for it.
-	_ = reader.SetReadDeadline(time.Now().Add(grace))
-	logged.Wait()
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
@@ -107,10 +110,53 @@ func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
 		return stages.ErrStopped
 	case errors.As(err, &exit):
 		return fmt.Errorf("%s: %s", argv[0], exit)
-	case errors.Is(err, exec.ErrNotFound):
-		return fmt.Errorf("%s: there is no such program on PATH", argv[0])
 	}
 	return err
+}
+
+// hearing reads what a program says.
+type hearing struct {
+	readers, writers []*os.File
+	logged           sync.WaitGroup
+}
+
+// listen gives a program pipes to speak into, and logs what it says: through one pipe,
+// so that the order of lines is kept; where there are secrets, through one for each of
+// its two streams, so that a secret is found that comes in pieces with lines of the
+// other stream between them.
+func listen(cmd *exec.Cmd, env *stages.Env) (*hearing, error) {
+	h := &hearing{}
+	streams := []*io.Writer{&cmd.Stdout, &cmd.Stderr}
+	for i, stream := range streams {
+		if i > 0 && env.Mask == nil {
+			*stream = cmd.Stdout
+			break
+		}
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			h.close()
+			return nil, err
+		}
+		h.readers, h.writers = append(h.readers, reader), append(h.writers, writer)
+		*stream = writer
+		h.logged.Go(func() { logOutput(env, reader) })
+	}
+	return h, nil
+}
+
+// close ends the hearing when the program has ended. Whoever left its group may still
+// hold a pipe: that is not waited for long.
+func (h *hearing) close() {
+	for _, w := range h.writers {
+		w.Close()
+	}
+	for _, r := range h.readers {
+		_ = r.SetReadDeadline(time.Now().Add(grace))
+	}
+	h.logged.Wait()
+	for _, r := range h.readers {
+		r.Close()
+	}
 }
 
 // waitOrStop waits for a program, which is asked to end when stop is closed: it may

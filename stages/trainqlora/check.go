@@ -1,11 +1,10 @@
 package trainqlora
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 
+	"pipe/internal/metrics"
 	"pipe/runtime/train"
 	"pipe/stages"
 )
@@ -25,23 +24,9 @@ func check(_ context.Context, env *stages.Env, p Params, in Inputs) error {
 	}
 	advise(env, plan.Advise(settings, len(samples)))
 	if env.Earlier != nil {
-		advise(env, plan.AdviseSpeed(tokensOf(samples), lastRate(env.Earlier(timing))))
+		advise(env, plan.AdviseSpeed(tokensOf(samples), metrics.LastTiming(env.Earlier(metrics.TimingName)).TokensPerSecond))
 	}
 	return nil
-}
-
-// lastRate is the rate in the last line of a timing, in tokens a second; 0 if there is
-// none.
-func lastRate(text []byte) float64 {
-	var last struct {
-		Rate float64 `json:"tokens_per_second"`
-	}
-	for line := range bytes.Lines(text) {
-		if json.Unmarshal(line, &last) != nil {
-			return 0
-		}
-	}
-	return last.Rate
 }
 
 func tokensOf(samples []train.Sample) int {

@@ -2,8 +2,6 @@ package trainqlora
 
 import (
 	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"os"
 	"time"
@@ -23,15 +21,7 @@ func (s *session) attachEvents() error {
 	if err != nil {
 		return err
 	}
-	began := s.env.Now().Add(-lastSeconds(s.times.Bytes()))
+	began := s.env.Now().Add(-time.Duration(metrics.LastTiming(s.times.Bytes()).Seconds * float64(time.Second)))
 	w := bufio.NewWriter(f)
 	return errors.Join(tfevents.Write(w, metrics.Parse(b), s.times.Bytes(), began), w.Flush(), f.Close())
-}
-
-// lastSeconds is the time that the last line of a timing attachment tells of.
-func lastSeconds(times []byte) time.Duration {
-	lines := bytes.Split(bytes.TrimSpace(times), []byte("\n"))
-	var last struct{ Seconds float64 }
-	_ = json.Unmarshal(lines[len(lines)-1], &last) // without a step there is no line
-	return time.Duration(last.Seconds * float64(time.Second))
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"pipe/internal/metrics"
 	"pipe/runtime/safetensors"
 	"pipe/runtime/train"
 )
@@ -21,7 +22,7 @@ const (
 	stateWeights  = "trainer.safetensors" // the adapter's parameters and AdamW's moments
 	stateProgress = "progress.json"
 	stateMetrics  = "metrics.jsonl"
-	stateTiming   = "timing.jsonl"
+	stateTiming   = metrics.TimingName
 )
 
 // stateForm is raised when a state of the version before would be misread.
@@ -92,12 +93,12 @@ func (s *session) writeState(dir string, state train.State, p train.Progress) er
 	if err != nil {
 		return err
 	}
-	metrics, err := os.ReadFile(s.metrics.Name())
+	lines, err := os.ReadFile(s.metrics.Name())
 	if err != nil {
 		return err
 	}
 	return errors.Join(os.WriteFile(filepath.Join(dir, stateProgress), b, 0o666),
-		os.WriteFile(filepath.Join(dir, stateMetrics), metrics, 0o666),
+		os.WriteFile(filepath.Join(dir, stateMetrics), lines, 0o666),
 		os.WriteFile(filepath.Join(dir, stateTiming), s.times.Bytes(), 0o666))
 }
 
@@ -146,12 +147,12 @@ func (s *session) restore() (before train.Progress, err error) {
 		}
 		s.inState[name(c)] = files
 	}
-	metrics, err1 := os.ReadFile(filepath.Join(dir, stateMetrics))
+	lines, err1 := os.ReadFile(filepath.Join(dir, stateMetrics))
 	times, err2 := os.ReadFile(filepath.Join(dir, stateTiming))
 	if err := errors.Join(err1, err2); err != nil {
 		return before, err
 	}
-	_, err1 = s.metrics.Write(metrics)
+	_, err1 = s.metrics.Write(lines)
 	s.time(times)
 	s.spent = saved.Train.Spent
 	s.env.Log.Info("going on with the training that was interrupted", "step", saved.Step, "time spent", saved.Train.Spent.Round(time.Millisecond))

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"pipe/internal/metrics"
 	"pipe/runtime/chat"
 	"pipe/runtime/cpu"
 	"pipe/runtime/lora"
@@ -186,9 +187,6 @@ func checkTokenizer(base, digest string) error {
 	return nil
 }
 
-// timing is the attachment with times and rates, a line a step.
-const timing = "timing.jsonl"
-
 // session writes what a training makes.
 type session struct {
 	env     *stages.Env
@@ -229,13 +227,13 @@ func (s *session) open(out Outputs) error {
 		s.metrics, err = os.Create(out.Metrics)
 	}
 	if err == nil {
-		s.timing, err = s.env.Attach(timing)
+		s.timing, err = s.env.Attach(metrics.TimingName)
 	}
 	s.started = s.env.Now()
 	return err
 }
 
-func (s *session) close() error { return s.metrics.Close() }
+func (s *session) close() error { return errors.Join(s.metrics.Close(), s.timing.Close()) }
 
 // line appends to the metrics.
 func (s *session) line(v any) error {

@@ -1,34 +1,38 @@
 //go:build unix
 
-package command
+package procgroup
 
 import (
-	"context"
 	"io"
 	"os"
 	"os/exec"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// group is the process group that a program heads: it and what it starts, unless
-// that leaves the group (setsid, as daemons do). It ends as one.
-type group struct {
+// Group is the process group that a program heads.
+type Group struct {
 	program *exec.Cmd
-	asked   time.Time // when it was asked to end
+	grace   time.Duration
+	asked   atomic.Pointer[time.Time] // when it was last asked to end: by whoever calls Cancel
 
 	watchdog *exec.Cmd
 	leash    io.WriteCloser // as long as it is open, pipe lives
 }
 
-// newGroup puts a program that has not been started at the head of a group.
-func newGroup(cmd *exec.Cmd) *group {
-	g := &group{program: cmd}
+// New puts a program that has not been started at the head of a group. grace is how long the
+// group has between a request to end, which is the program's Cancel, and its death. The
+// program is to be started and waited for with the goroutine locked to its thread: the kernel ends the program when the
+// thread that started it ends.
+func New(cmd *exec.Cmd, grace time.Duration) *Group {
+	g := &Group{program: cmd, grace: grace}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	endWithParent(cmd.SysProcAttr)
 	cmd.Cancel = func() error {
-		g.asked = time.Now()
+		now := time.Now()
+		g.asked.Store(&now)
 		return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 	}
 	g.startWatchdog()
@@ -42,7 +46,7 @@ const watchdog = `trap '' HUP INT TERM; read -r group || exit 0; read -r ended |
 
 // startWatchdog does what it can: without a shell there is no watchdog, and the
 // kernel ends the program alone.
-func (g *group) startWatchdog() {
+func (g *Group) startWatchdog() {
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		return
@@ -58,10 +62,10 @@ func (g *group) startWatchdog() {
 	g.leash = writer
 }
 
-// watch tells the watchdog of the group, once the program runs.
-func (g *group) watch() { g.tell(strconv.Itoa(g.program.Process.Pid)) }
+// Watch tells the watchdog of the group, once the program runs.
+func (g *Group) Watch() { g.tell(strconv.Itoa(g.program.Process.Pid)) }
 
-func (g *group) tell(line string) {
+func (g *Group) tell(line string) {
 	if g.watchdog != nil {
 		_, _ = io.WriteString(g.leash, line+"\n") // a watchdog that was killed misses nothing
 	}
@@ -70,13 +74,13 @@ func (g *group) tell(line string) {
 // pollPause is how often a group that was asked to end is looked at.
 const pollPause = 50 * time.Millisecond
 
-// end ends what the program, which has ended, left running, and says whether there
-// was anything. After a cancelled ctx the others of the group have what is left of
-// their grace.
-func (g *group) end(ctx context.Context) bool {
+// End ends what the program, which has ended or could not be started, left running, and says whether
+// there was anything. After a request to end the others of the group have what is
+// left of their grace.
+func (g *Group) End() bool {
 	left := false
 	if p := g.program.Process; p != nil {
-		for !g.asked.IsZero() && time.Since(g.asked) < grace && alive(p.Pid) {
+		for asked := g.asked.Load(); asked != nil && time.Since(*asked) < g.grace && alive(p.Pid); {
 			time.Sleep(pollPause)
 		}
 		left = alive(p.Pid)

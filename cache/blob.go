@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
 
 	"github.com/klauspost/compress/zstd"
@@ -26,7 +27,7 @@ func (s *Store) BlobPath(d Digest) string { return s.sharded("blobs", d.String()
 
 // hasBlob says whether a blob of that size is there. size < 0 is any.
 func (s *Store) hasBlob(d Digest, size int64) bool {
-	info, err := os.Stat(s.BlobPath(d))
+	info, err := faultfs.Stat(s.BlobPath(d))
 	return err == nil && info.Mode().IsRegular() && (size < 0 || info.Size() == size)
 }
 
@@ -51,7 +52,7 @@ func (s *Store) putFrom(r io.Reader) (Digest, error) {
 	if err != nil {
 		return Digest{}, err
 	}
-	defer os.Remove(f.Name()) // after the rename there is nothing to remove
+	defer faultfs.Remove(f.Name()) // after the rename there is nothing to remove
 	h := sha256.New()
 	_, err = io.Copy(io.MultiWriter(h, f), r)
 	if err := atomicfile.CloseSynced(f, err); err != nil {
@@ -67,7 +68,7 @@ func (s *Store) adopt(path string, d Digest) error {
 	if err := s.shardDir(place); err != nil {
 		return err
 	}
-	if err := os.Rename(path, place); err != nil {
+	if err := faultfs.Rename(path, place); err != nil {
 		return err
 	}
 	if err := atomicfile.SyncDir(filepath.Dir(place)); err != nil {
@@ -81,7 +82,7 @@ func (s *Store) adopt(path string, d Digest) error {
 // file must be on the store's file system to be moved; afterwards it is gone from
 // its place.
 func (s *Store) PutFile(ctx context.Context, path string) (Digest, int64, error) {
-	f, err := os.Open(path)
+	f, err := faultfs.Open(path)
 	if err != nil {
 		return Digest{}, 0, err
 	}
@@ -93,7 +94,7 @@ func (s *Store) PutFile(ctx context.Context, path string) (Digest, int64, error)
 	}
 	d := Digest(h.Sum(nil))
 	if s.trusted(d, size) {
-		return d, size, os.Remove(path)
+		return d, size, faultfs.Remove(path)
 	}
 	if err := f.Sync(); err != nil {
 		return Digest{}, 0, err
@@ -154,24 +155,24 @@ func (s *Store) VerifyBlob(d Digest) error {
 
 func (s *Store) quarantine(path string) error {
 	dir := filepath.Join(s.dir, "quarantine")
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := faultfs.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, filepath.Base(path)+"-*")
+	f, err := faultfs.CreateTemp(dir, filepath.Base(path)+"-", 0o600)
 	if err != nil {
 		return err
 	}
 	f.Close()
-	err = os.Rename(path, f.Name())
+	err = faultfs.Rename(path, f.Name())
 	if errors.Is(err, os.ErrNotExist) { // somebody else has moved it
-		os.Remove(f.Name())
+		faultfs.Remove(f.Name())
 		return nil
 	}
 	return err
 }
 
 func hashFile(path string) (Digest, error) {
-	f, err := os.Open(path)
+	f, err := faultfs.Open(path)
 	if err != nil {
 		return Digest{}, err
 	}
@@ -185,7 +186,7 @@ func hashFile(path string) (Digest, error) {
 
 // ReadBlob returns a verified blob's bytes.
 func (s *Store) ReadBlob(d Digest) ([]byte, error) {
-	b, err := os.ReadFile(s.BlobPath(d))
+	b, err := faultfs.ReadFile(s.BlobPath(d))
 	if err != nil || manifest.Sum(b) != d {
 		if verr := s.VerifyBlob(d); verr != nil {
 			return nil, verr

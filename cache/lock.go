@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"pipe/internal/faultfs"
 )
 
 // LockKey waits until no other process computes the key and returns the function
@@ -32,7 +34,7 @@ func Lock(ctx context.Context, path string, remove bool, waiting func(holder str
 			return unlock, nil
 		}
 		if waiting != nil {
-			holder, _ := os.ReadFile(path)
+			holder, _ := faultfs.ReadFile(path)
 			waiting(strings.TrimSpace(string(holder)))
 			waiting = nil
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pipe/internal/atomicfile"
+	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
 )
 
@@ -31,12 +32,12 @@ type Object struct {
 // Put moves the file or folder at path, which must lie on the store's file
 // system, into the store. Links to files are stored as the files.
 func (s *Store) Put(ctx context.Context, path string) (Object, error) {
-	info, err := os.Stat(path)
+	info, err := faultfs.Stat(path)
 	if err != nil {
 		return Object{}, err
 	}
 	put := s.putOutput
-	if at, err := os.Lstat(path); err == nil && at.Mode()&os.ModeSymlink != 0 {
+	if at, err := faultfs.Lstat(path); err == nil && at.Mode()&os.ModeSymlink != 0 {
 		put = s.putCopy // what a link leads to belongs to somebody else
 	}
 	if info.Mode().IsRegular() {
@@ -68,7 +69,7 @@ func (s *Store) Put(ctx context.Context, path string) (Object, error) {
 // putOutput moves a file in; what has other names or is a link is copied, so that a
 // stage cannot move away what is not its own.
 func (s *Store) putOutput(ctx context.Context, path string) (Digest, int64, error) {
-	info, err := os.Lstat(path)
+	info, err := faultfs.Lstat(path)
 	if err != nil {
 		return Digest{}, 0, err
 	}
@@ -79,7 +80,7 @@ func (s *Store) putOutput(ctx context.Context, path string) (Digest, int64, erro
 }
 
 func (s *Store) putCopy(ctx context.Context, path string) (Digest, int64, error) {
-	f, err := os.Open(path)
+	f, err := faultfs.Open(path)
 	if err != nil {
 		return Digest{}, 0, err
 	}
@@ -157,7 +158,7 @@ func (s *Store) Verify(o Object) error {
 // to the store's read-only files, or copies where links are not to be had.
 func (s *Store) Materialize(o Object, dst string) error {
 	return s.restore(o, dst, func(src, dst string) error {
-		if s.verified.relink(src, func() error { return os.Link(src, dst) }) == nil {
+		if s.verified.relink(src, func() error { return faultfs.Link(src, dst) }) == nil {
 			return nil
 		}
 		return copyFile(src, dst, 0o444)
@@ -179,10 +180,10 @@ func (s *Store) Dematerialize(o Object, dst string) error {
 		if e.Mode != 'd' {
 			name := filepath.Join(dst, filepath.FromSlash(e.Path))
 			// A stage may have moved it; what is left goes with the folder.
-			_ = s.verified.relink(s.BlobPath(e.Digest), func() error { return os.Remove(name) })
+			_ = s.verified.relink(s.BlobPath(e.Digest), func() error { return faultfs.Remove(name) })
 		}
 	}
-	return errors.Join(damaged, os.RemoveAll(dst))
+	return errors.Join(damaged, faultfs.RemoveAll(dst))
 }
 
 // Copy makes a private, writable copy of the object at dst, which must not exist,
@@ -195,20 +196,20 @@ func (s *Store) Copy(o Object, dst string) error {
 // also if the process dies. What is at path is replaced if it is a file; a folder
 // must not be there.
 func (s *Store) Place(o Object, path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+	if err := faultfs.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
 	sweepPlaces(filepath.Dir(path))
-	temp, err := os.MkdirTemp(filepath.Dir(path), placePrefix+"*")
+	temp, err := faultfs.MkdirTemp(filepath.Dir(path), placePrefix)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp)
+	defer faultfs.RemoveAll(temp)
 	fresh := filepath.Join(temp, "copy")
 	if err := s.Copy(o, fresh); err != nil {
 		return err
 	}
-	if err := os.Rename(fresh, path); err != nil {
+	if err := faultfs.Rename(fresh, path); err != nil {
 		return err
 	}
 	return atomicfile.SyncDir(filepath.Dir(path))
@@ -221,8 +222,8 @@ const placePrefix = ".pipe-place-"
 func sweepPlaces(dir string) {
 	left, _ := filepath.Glob(filepath.Join(dir, placePrefix+"*"))
 	for _, path := range left {
-		if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > staleTemp {
-			os.RemoveAll(path)
+		if info, err := faultfs.Lstat(path); err == nil && time.Since(info.ModTime()) > staleTemp {
+			faultfs.RemoveAll(path)
 		}
 	}
 }
@@ -235,7 +236,7 @@ func (s *Store) restore(o Object, dst string, place func(src, dst string) error)
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(dst, 0o777); err != nil {
+	if err := faultfs.Mkdir(dst, 0o777); err != nil {
 		return err
 	}
 	made := map[string]bool{}
@@ -246,7 +247,7 @@ func (s *Store) restore(o Object, dst string, place func(src, dst string) error)
 			dir = target
 		}
 		if !made[dir] {
-			if err := os.MkdirAll(dir, 0o777); err != nil {
+			if err := faultfs.MkdirAll(dir, 0o777); err != nil {
 				return err
 			}
 			made[dir] = true
@@ -269,7 +270,7 @@ func (s *Store) restore(o Object, dst string, place func(src, dst string) error)
 // makeExecutable sets the executable bits. A file that is a link to a blob is
 // replaced by a copy first: a blob has no executable bit of its own.
 func (s *Store) makeExecutable(target string) error {
-	info, err := os.Stat(target)
+	info, err := faultfs.Stat(target)
 	if err != nil {
 		return err
 	}
@@ -278,8 +279,8 @@ func (s *Store) makeExecutable(target string) error {
 		if err := copyFile(target, private, 0o555); err != nil {
 			return err
 		}
-		return os.Rename(private, target)
+		return faultfs.Rename(private, target)
 	}
 	perm := info.Mode().Perm()
-	return os.Chmod(target, perm|perm&0o444>>2) // who may read may execute
+	return faultfs.Chmod(target, perm|perm&0o444>>2) // who may read may execute
 }

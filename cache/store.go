@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 
 	"pipe/internal/atomicfile"
+	"pipe/internal/faultfs"
 )
 
 const (
@@ -44,7 +44,7 @@ func OpenToRead(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	have, err := os.ReadFile(filepath.Join(dir, formatName))
+	have, err := faultfs.ReadFile(filepath.Join(dir, formatName))
 	absent := errors.Is(err, fs.ErrNotExist)
 	switch {
 	case absent:
@@ -66,7 +66,7 @@ func (s *Store) Create() error {
 	}
 	var err error
 	for _, sub := range []string{"blobs", "actions", "runs", "attempts", "locks"} {
-		err = errors.Join(err, os.MkdirAll(filepath.Join(s.dir, sub), 0o777))
+		err = errors.Join(err, faultfs.MkdirAll(filepath.Join(s.dir, sub), 0o777))
 	}
 	if err == nil {
 		err = atomicfile.Write(filepath.Join(s.dir, formatName), []byte(storeFormat), 0o666)
@@ -107,7 +107,7 @@ func (s *Store) shardDir(path string) error {
 	if known {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := faultfs.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
 	if err := atomicfile.SyncDir(filepath.Dir(dir)); err != nil {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"pipe/cache"
+	"pipe/internal/faultfs"
 	"pipe/pipeline"
 )
 
@@ -53,7 +53,7 @@ func (r *Runner) promote(ctx context.Context, s *pipeline.Step, p pipeline.Publi
 		}
 		m.candidate.terms, m.candidate.Score = scored.terms, &scored.score
 	}
-	if err := os.MkdirAll(m.at.versions(), 0o777); err != nil {
+	if err := faultfs.MkdirAll(m.at.versions(), 0o777); err != nil {
 		return verdict{}, err
 	}
 	for {

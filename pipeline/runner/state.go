@@ -2,10 +2,10 @@ package runner
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 
 	"pipe/cache"
+	"pipe/internal/faultfs"
 	"pipe/pipeline"
 )
 
@@ -50,7 +50,7 @@ func (k *keptState) Load() (string, error) {
 		return "", err
 	}
 	k.saved = true
-	if b, err := os.ReadFile(filepath.Join(dir, stateLogFile)); err == nil {
+	if b, err := faultfs.ReadFile(filepath.Join(dir, stateLogFile)); err == nil {
 		k.attempt.log.resume(b)
 	}
 	return filepath.Join(dir, stateOwnFiles), nil
@@ -63,13 +63,13 @@ func (k *keptState) Commit(keep []string, write func(dir string) error) error {
 	}
 	err := k.state.Commit(paths, func(dir string) error {
 		own := filepath.Join(dir, stateOwnFiles)
-		if err := os.MkdirAll(own, 0o777); err != nil {
+		if err := faultfs.MkdirAll(own, 0o777); err != nil {
 			return err
 		}
 		if err := write(own); err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(dir, stateLogFile), k.attempt.log.lines(), 0o666)
+		return faultfs.WriteFile(filepath.Join(dir, stateLogFile), k.attempt.log.lines(), 0o666)
 	})
 	k.saved = k.saved || err == nil
 	return err

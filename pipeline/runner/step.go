@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"pipe/cache"
+	"pipe/internal/faultfs"
 	"pipe/pipeline"
 	"pipe/stages"
 )
@@ -193,7 +194,7 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) er
 	defer a.closeAttachments()
 	a.dir = dir
 	for _, sub := range []string{"in", "out", "scratch", "attach"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
+		if err := faultfs.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
 			return err
 		}
 	}
@@ -285,7 +286,7 @@ func (a *attempt) inUsersWords(err error, inputs map[string]stages.Input) error 
 func (a *attempt) unlinkInputs() {
 	for _, b := range a.inputs {
 		dst := filepath.Join(a.dir, "in", b.input.Port.Name)
-		if _, err := os.Lstat(dst); err == nil && b.pin == nil {
+		if _, err := faultfs.Lstat(dst); err == nil && b.pin == nil {
 			_ = a.runner.Store.Dematerialize(b.content.Object, dst) // the stage has failed already
 		}
 	}
@@ -353,7 +354,7 @@ func (a *attempt) progress(p stages.Progress) {
 
 // attachment is a file that a stage adds to its record.
 type attachment struct {
-	*os.File
+	*faultfs.File
 	name string
 }
 
@@ -361,7 +362,7 @@ func (a *attempt) attach(name string) (io.WriteCloser, error) {
 	if !stages.ValidAttachmentName(name) {
 		return nil, fmt.Errorf("internal error: attachment %q: a name is made of lower-case letters, digits, dots and dashes", name)
 	}
-	f, err := os.Create(filepath.Join(a.dir, "attach", name))
+	f, err := faultfs.OpenFile(filepath.Join(a.dir, "attach", name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		return nil, err
 	}
@@ -399,7 +400,7 @@ func (a *attempt) checkOutputs() error {
 	declared := map[string]bool{}
 	for _, o := range a.step.Outputs {
 		declared[o.Name] = true
-		info, err := os.Stat(filepath.Join(a.dir, "out", o.Name))
+		info, err := faultfs.Stat(filepath.Join(a.dir, "out", o.Name))
 		switch {
 		case errors.Is(err, os.ErrNotExist):
 			if !o.Optional {
@@ -411,7 +412,7 @@ func (a *attempt) checkOutputs() error {
 			missing = append(missing, fmt.Errorf("internal error: output %q is no %s", o.Name, o.Type()))
 		}
 	}
-	entries, err := os.ReadDir(filepath.Join(a.dir, "out"))
+	entries, err := faultfs.ReadDir(filepath.Join(a.dir, "out"))
 	if err != nil {
 		return err
 	}
@@ -430,7 +431,7 @@ func (a *attempt) commit(ctx context.Context, started time.Time, recompute bool)
 	record.Outputs = map[string]cache.Object{}
 	for _, o := range a.step.Outputs {
 		path := filepath.Join(a.dir, "out", o.Name)
-		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		if _, err := faultfs.Lstat(path); errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		object, err := store.Put(ctx, path)

@@ -19,6 +19,7 @@ import (
 
 	"pipe/cache"
 	"pipe/internal/document"
+	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
 )
 
@@ -74,7 +75,7 @@ func (s Sources) Check(ref string) error {
 func isScheme(s string) bool { return len(s) > 1 && !strings.ContainsAny(s, `/\. `) }
 
 func checkPath(p string) error {
-	info, err := os.Stat(p)
+	info, err := faultfs.Stat(p)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return &Error{fmt.Sprintf("there is no file or folder %s", p), "paths are relative to the pipeline file, those of --set to the working directory"}
@@ -154,17 +155,17 @@ func (p Pin) Fetch(dst string) error {
 		return err
 	}
 	if !p.linked {
-		return os.Symlink(root, dst)
+		return faultfs.Symlink(root, dst)
 	}
-	if err := os.Mkdir(dst, 0o777); err != nil {
+	if err := faultfs.Mkdir(dst, 0o777); err != nil {
 		return err
 	}
 	for _, f := range p.files {
 		target := filepath.Join(dst, filepath.FromSlash(f.Path))
-		if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
+		if err := faultfs.MkdirAll(filepath.Dir(target), 0o777); err != nil {
 			return err
 		}
-		if err := os.Symlink(filepath.Join(root, filepath.FromSlash(f.Path)), target); err != nil {
+		if err := faultfs.Symlink(filepath.Join(root, filepath.FromSlash(f.Path)), target); err != nil {
 			return err
 		}
 	}

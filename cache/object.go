@@ -157,7 +157,10 @@ func (s *Store) Verify(o Object) error {
 // Materialize makes the object at dst, which must not exist, out of hard links
 // to the store's read-only files, or copies where links are not to be had.
 func (s *Store) Materialize(o Object, dst string) error {
-	return s.restore(o, dst, func(src, dst string) error {
+	return s.restore(o, dst, func(src, dst string, executable bool) error {
+		if executable { // which a blob, and so a link to it, is not
+			return copyFile(src, dst, 0o555)
+		}
 		if s.verified.relink(src, func() error { return faultfs.Link(src, dst) }) == nil {
 			return nil
 		}
@@ -189,14 +192,33 @@ func (s *Store) Dematerialize(o Object, dst string) error {
 // Copy makes a private, writable copy of the object at dst, which must not exist,
 // and syncs it.
 func (s *Store) Copy(o Object, dst string) error {
-	return s.restore(o, dst, func(src, dst string) error { return copyFile(src, dst, 0o666) })
+	err := s.restore(o, dst, func(src, dst string, executable bool) error {
+		if executable {
+			return copyFile(src, dst, 0o777)
+		}
+		return copyFile(src, dst, 0o666)
+	})
+	if err == nil && o.Kind == Tree {
+		err = syncFolders(dst)
+	}
+	return err
+}
+
+// syncFolders makes the names in a folder and in those below it last.
+func syncFolders(root string) error {
+	return filepath.WalkDir(root, func(path string, e os.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			err = atomicfile.SyncDir(path)
+		}
+		return err
+	})
 }
 
 // Place puts a private, writable copy of the object at path: complete or not at all,
 // also if the process dies. What is at path is replaced if it is a file; a folder
 // must not be there.
 func (s *Store) Place(o Object, path string) error {
-	if err := faultfs.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+	if err := atomicfile.MkdirAll(filepath.Dir(path)); err != nil {
 		return err
 	}
 	sweepPlaces(filepath.Dir(path))
@@ -228,9 +250,9 @@ func sweepPlaces(dir string) {
 	}
 }
 
-func (s *Store) restore(o Object, dst string, place func(src, dst string) error) error {
+func (s *Store) restore(o Object, dst string, place func(src, dst string, executable bool) error) error {
 	if o.Kind == File {
-		return place(s.BlobPath(o.Digest), dst)
+		return place(s.BlobPath(o.Digest), dst, false)
 	}
 	entries, err := s.ReadTree(o.Digest)
 	if err != nil {
@@ -255,32 +277,9 @@ func (s *Store) restore(o Object, dst string, place func(src, dst string) error)
 		if e.Mode == 'd' {
 			continue
 		}
-		if err := place(s.BlobPath(e.Digest), target); err != nil {
+		if err := place(s.BlobPath(e.Digest), target, e.Mode == 'x'); err != nil {
 			return err
-		}
-		if e.Mode == 'x' {
-			if err := s.makeExecutable(target); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
-}
-
-// makeExecutable sets the executable bits. A file that is a link to a blob is
-// replaced by a copy first: a blob has no executable bit of its own.
-func (s *Store) makeExecutable(target string) error {
-	info, err := faultfs.Stat(target)
-	if err != nil {
-		return err
-	}
-	if linkCount(info) > 1 {
-		private := target + ".x"
-		if err := copyFile(target, private, 0o555); err != nil {
-			return err
-		}
-		return faultfs.Rename(private, target)
-	}
-	perm := info.Mode().Perm()
-	return faultfs.Chmod(target, perm|perm&0o444>>2) // who may read may execute
 }

@@ -97,7 +97,7 @@ func (st *State) Commit(keep []string, write func(dir string) error) error {
 	if err != nil {
 		return err
 	}
-	if err := faultfs.MkdirAll(st.dir, 0o777); err != nil {
+	if err := atomicfile.MkdirAll(st.dir); err != nil {
 		return err
 	}
 	st.sweep()

@@ -66,7 +66,7 @@ func (s *Store) Create() error {
 	}
 	var err error
 	for _, sub := range []string{"blobs", "actions", "runs", "attempts", "locks"} {
-		err = errors.Join(err, faultfs.MkdirAll(filepath.Join(s.dir, sub), 0o777))
+		err = errors.Join(err, atomicfile.MkdirAll(filepath.Join(s.dir, sub)))
 	}
 	if err == nil {
 		err = atomicfile.Write(filepath.Join(s.dir, formatName), []byte(storeFormat), 0o666)

@@ -48,6 +48,29 @@ func CloseSynced(f *faultfs.File, err error) error {
 	return errors.Join(err, f.Close())
 }
 
+// MkdirAll makes the folder at dir, and those above it, if they are not there, and makes
+// their names last.
+func MkdirAll(dir string) error {
+	info, err := faultfs.Stat(dir)
+	if err == nil && info.IsDir() {
+		return nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	above := filepath.Dir(dir)
+	if err == nil || above == dir {
+		return faultfs.Mkdir(dir, 0o777) // which says what is wrong
+	}
+	if err := MkdirAll(above); err != nil {
+		return err
+	}
+	if err := faultfs.Mkdir(dir, 0o777); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return SyncDir(above)
+}
+
 // SyncDir makes renames and new names in a folder last.
 func SyncDir(dir string) error {
 	d, err := faultfs.Open(dir)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -82,7 +83,10 @@ func appendLedger(path string, e ledgerEntry) error {
 		line = append([]byte("\n"), line...)
 	}
 	_, err = f.Write(append(line, '\n'))
-	return atomicfile.CloseSynced(f, err)
+	if err := atomicfile.CloseSynced(f, err); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(filepath.Dir(path))
 }
 
 // shelf is what the ledger says of a place.

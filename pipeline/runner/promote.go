@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"pipe/cache"
-	"pipe/internal/faultfs"
+	"pipe/internal/atomicfile"
 	"pipe/pipeline"
 )
 
@@ -53,7 +53,7 @@ func (r *Runner) promote(ctx context.Context, s *pipeline.Step, p pipeline.Publi
 		}
 		m.candidate.terms, m.candidate.Score = scored.terms, &scored.score
 	}
-	if err := faultfs.MkdirAll(m.at.versions(), 0o777); err != nil {
+	if err := atomicfile.MkdirAll(m.at.versions()); err != nil {
 		return verdict{}, err
 	}
 	for {

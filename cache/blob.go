@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
@@ -133,7 +134,8 @@ func copyContext(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
 
 // VerifyBlob checks a blob's bytes against its name. A blob that did not change
 // since it was verified in this boot of the machine is not read again. A bad one
-// is moved to quarantine; the error is then ErrDamaged.
+// is moved to quarantine; the error is then ErrDamaged. One that this
+// process may not open is left alone.
 func (s *Store) VerifyBlob(d Digest) error {
 	path := s.BlobPath(d)
 	if known, ok := s.verified.lookup(path); ok && known == d {
@@ -146,11 +148,17 @@ func (s *Store) VerifyBlob(d Digest) error {
 	case err == nil && got == d:
 		s.verified.put(path, d)
 		return nil
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, os.ErrPermission): // which says nothing about the bytes
+		return fmt.Errorf("blob %s: %w", d.Short(), err)
+	}
+	damaged := fmt.Errorf("blob %s: %w", d.Short(), ErrDamaged)
+	if err != nil {
+		damaged = fmt.Errorf("%w: %w", damaged, err)
 	}
 	if qerr := s.quarantine(path); qerr != nil {
 		return fmt.Errorf("blob %s is damaged and cannot be moved away: %w", d.Short(), qerr)
 	}
-	return fmt.Errorf("blob %s: %w", d.Short(), ErrDamaged)
+	return damaged
 }
 
 func (s *Store) quarantine(path string) error {

@@ -1,6 +1,9 @@
 package runner
 
 import (
+	"errors"
+	"os"
+
 	"golang.org/x/sys/unix"
 
 	"pipe/internal/faultfs"
@@ -10,10 +13,13 @@ import (
 // it missing.
 func exchange(a, b string) error {
 	err := faultfs.Do(faultfs.ExchangeOp, a, b, func() error {
-		return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
-	})
-	if err == nil {
+		if err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE); err != nil {
+			return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}
+		}
 		return nil
+	})
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) { // this file system cannot
+		return exchangeInTwo(a, b, faultfs.Rename)
 	}
-	return exchangeInTwo(a, b, faultfs.Rename)
+	return err
 }

@@ -126,8 +126,11 @@ func (p place) put(o cache.Object) error {
 		return err
 	}
 	version := p.version(o.Digest.String())
-	if _, err := faultfs.Lstat(version); errors.Is(err, fs.ErrNotExist) {
+	switch _, err := faultfs.Lstat(version); {
+	case errors.Is(err, fs.ErrNotExist):
 		return p.store.Place(o, version)
+	case err != nil:
+		return err
 	}
 	fresh := version + freshSuffix
 	if err := faultfs.RemoveAll(fresh); err != nil { // of a run that was killed

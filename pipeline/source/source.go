@@ -47,7 +47,7 @@ type Error struct{ Message, Hint string }
 func (e *Error) Error() string { return e.Message }
 
 // Check says whether a reference could be pinned, without reading content. The
-// error is an *Error.
+// error is an *Error, or the system's.
 func (s Sources) Check(ref string) error {
 	scheme, name, ok := strings.Cut(ref, ":")
 	if !ok || !isScheme(scheme) {
@@ -80,7 +80,7 @@ func checkPath(p string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return &Error{fmt.Sprintf("there is no file or folder %s", p), "paths are relative to the pipeline file, those of --set to the working directory"}
 	case err != nil:
-		return &Error{err.Error(), ""}
+		return err
 	case !info.IsDir() && !info.Mode().IsRegular():
 		return &Error{fmt.Sprintf("%s is neither a file nor a folder", p), ""}
 	}

@@ -149,7 +149,7 @@ func parseHistory(id string, b []byte) *Past {
 			p.Events = append(p.Events, e)
 		}
 	}
-	if p.Start.Type == "" {
+	if p.Start.Type == "" || p.Start.Run != "" && p.Start.Run != id { // it is another's
 		return nil
 	}
 	return p

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -28,7 +29,7 @@ func (s *Store) BlobPath(d Digest) string { return s.sharded("blobs", d.String()
 
 // hasBlob says whether a blob of that size is there. size < 0 is any.
 func (s *Store) hasBlob(d Digest, size int64) bool {
-	info, err := faultfs.Stat(s.BlobPath(d))
+	info, err := faultfs.Lstat(s.BlobPath(d))
 	return err == nil && info.Mode().IsRegular() && (size < 0 || info.Size() == size)
 }
 
@@ -141,7 +142,7 @@ func (s *Store) VerifyBlob(d Digest) error {
 	if known, ok := s.verified.lookup(path); ok && known == d {
 		return nil
 	}
-	got, err := hashFile(path)
+	got, err := hashRegular(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("blob %s: %w", d.Short(), ErrDamaged)
@@ -166,17 +167,21 @@ func (s *Store) quarantine(path string) error {
 	if err := faultfs.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	f, err := faultfs.CreateTemp(dir, filepath.Base(path)+"-", 0o600)
-	if err != nil {
-		return err
-	}
-	f.Close()
-	err = faultfs.Rename(path, f.Name())
+	err := faultfs.Rename(path, filepath.Join(dir, fmt.Sprintf("%s-%016x", filepath.Base(path), rand.Uint64())))
 	if errors.Is(err, os.ErrNotExist) { // somebody else has moved it
-		faultfs.Remove(f.Name())
 		return nil
 	}
 	return err
+}
+
+// hashRegular is hashFile for what may be anything: a link to a device has no end. What
+// is no regular file has no digest.
+func hashRegular(path string) (Digest, error) {
+	info, err := faultfs.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return Digest{}, err
+	}
+	return hashFile(path)
 }
 
 func hashFile(path string) (Digest, error) {
@@ -204,9 +209,13 @@ func (s *Store) ReadBlob(d Digest) ([]byte, error) {
 	return b, nil
 }
 
-// maxDecoded caps what a compressed blob may hold: logs and histories are far
-// smaller, and 32 KiB can decode to 1 GiB.
-const maxDecoded = 1 << 30
+// maxDecoded caps what a compressed blob may hold: logs are kept up to 16 MiB, and
+// histories are smaller, while 32 KiB can decode to 1 GiB.
+const maxDecoded = 256 << 20
+
+// mostUnsaid is the most that a frame of ours holds without saying how much, in bytes
+// (RFC 8878, 3.1.1.1.1: shorter sizes have no form without a segment of their own).
+const mostUnsaid = 255
 
 // PutCompressed stores b as a zstd frame. The frame is decoded and compared first:
 // klauspost/compress has written wrong frames before (its issues 414, 875, 922).
@@ -241,15 +250,24 @@ func Compress(b []byte) ([]byte, error) {
 	return frame, nil
 }
 
-// Decompress decodes a frame, up to 1 GiB.
+// Decompress decodes what Compress made: one frame that says how much it holds, 256 MiB
+// at most, or holds next to nothing. Nothing is decoded beyond what it says.
 func Decompress(frame []byte) ([]byte, error) {
-	if len(frame) == 0 {
-		return nil, errors.New("zstd: empty frame")
+	var head zstd.Header
+	if err := head.Decode(frame); err != nil {
+		return nil, fmt.Errorf("zstd: %w", err)
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecoded))
+	size := uint64(mostUnsaid)
+	if head.HasFCS {
+		size = head.FrameContentSize
+	}
+	if head.Skippable || size > maxDecoded {
+		return nil, errors.New("zstd: the frame is not one of ours, or too large")
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecoded), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		return nil, err
 	}
 	defer dec.Close()
-	return dec.DecodeAll(frame, nil)
+	return dec.DecodeAll(frame, make([]byte, 0, size))
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -202,7 +203,7 @@ func seal(dir string, kept []manifest.Entry) error {
 	if err := atomicfile.Write(filepath.Join(dir, stateManifest), text, 0o666); err != nil {
 		return err
 	}
-	for d := range folders {
+	for _, d := range slices.Sorted(maps.Keys(folders)) {
 		if err := atomicfile.SyncDir(d); err != nil {
 			return err
 		}

@@ -455,14 +455,6 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 // exitInterrupted is the exit code after Ctrl-C, by the shells' convention.
 const exitInterrupted = 130
 
-func exitOf(err error) int {
-	var own *stageFailure
-	if IsInfrastructure(err) || errors.Is(err, os.ErrPermission) && !errors.As(err, &own) { // what pipe itself may not do
-		return 5
-	}
-	return 1
-}
-
 // emit hands an event to the sink and to the history.
 func (r *Runner) emit(e Event) {
 	e.Time = r.Now()

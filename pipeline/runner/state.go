@@ -47,7 +47,7 @@ func (k *keptState) Load() (string, error) {
 		k.attempt.log.Warn("the newest saved state is damaged; going on from the one before it, or from the start", "damaged", damaged)
 	}
 	if err != nil || dir == "" {
-		return "", err
+		return "", faultOf(err)
 	}
 	k.saved = true
 	if b, err := faultfs.ReadFile(filepath.Join(dir, stateLogFile)); err == nil {
@@ -61,22 +61,30 @@ func (k *keptState) Commit(keep []string, write func(dir string) error) error {
 	for i, name := range keep {
 		paths[i] = stateOwnFiles + "/" + name
 	}
+	var failed error // of the stage
 	err := k.state.Commit(paths, func(dir string) error {
 		own := filepath.Join(dir, stateOwnFiles)
 		if err := faultfs.MkdirAll(own, 0o777); err != nil {
 			return err
 		}
-		if err := write(own); err != nil {
-			return err
+		if failed = write(own); failed != nil {
+			return failed
 		}
 		return faultfs.WriteFile(filepath.Join(dir, stateLogFile), k.attempt.log.lines(), 0o666)
 	})
 	k.saved = k.saved || err == nil
-	return err
+	if failed != nil {
+		return err
+	}
+	return faultOf(err)
 }
 
-func (k *keptState) Folder() (string, error) { return k.state.Folder() }
-func (k *keptState) Discard()                { k.discarded = true }
+func (k *keptState) Folder() (string, error) {
+	dir, err := k.state.Folder()
+	return dir, faultOf(err)
+}
+
+func (k *keptState) Discard() { k.discarded = true }
 
 // close lets the state go, and removes it if its stage is committed and has no more
 // use for it.

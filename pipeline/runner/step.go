@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"pipe/cache"
@@ -364,7 +363,7 @@ func (a *attempt) attach(name string) (io.WriteCloser, error) {
 	}
 	f, err := faultfs.OpenFile(filepath.Join(a.dir, "attach", name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
-		return nil, err
+		return nil, faultOf(err)
 	}
 	file := &attachment{File: f, name: name}
 	a.mu.Lock()
@@ -593,15 +592,4 @@ func RecordLog(store *cache.Store, r *cache.Record) []Event {
 		}
 	}
 	return events
-}
-
-// IsInfrastructure says whether an error is the machine's fault and not the
-// stage's: a full or failing disk, a missing device.
-func IsInfrastructure(err error) bool {
-	for _, target := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, stages.ErrDevice} {
-		if errors.Is(err, target) {
-			return true
-		}
-	}
-	return false
 }

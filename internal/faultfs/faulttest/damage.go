@@ -43,12 +43,14 @@ func (l *Lab) tryDamage(c Case, toy Toy) error {
 	if err != nil {
 		return err
 	}
-	how, err := damage(rng, path, class[path])
+	other := class[rng.IntN(len(class))]
+	how, err := damage(rng, path, other)
 	if err != nil {
 		return err
 	}
 	what := strings.TrimPrefix(path, toy.Dir+"/") + ": " + how
 	expected := truths.newest().owners(path)
+	maps.Copy(expected, truths.newest().owners(other)) // in whose place it may be
 	maps.Copy(expected, s.reruns)
 	err = truths.stored(toy)
 	if err == nil {
@@ -81,9 +83,8 @@ func heals(toy Toy, truths Truths, expected map[string]bool) error {
 	return truths.Published(toy)
 }
 
-// pick chooses a file, of each class equally often, and returns the members of all
-// classes.
-func pick(rng *rand.Rand, toy Toy) (members map[string][]string, path string, err error) {
+// pick chooses a file, of each class equally often, and returns its class with it.
+func pick(rng *rand.Rand, toy Toy) (class []string, path string, err error) {
 	classes := map[string][]string{}
 	add := func(class, path string) { classes[class] = append(classes[class], path) }
 	err = filepath.WalkDir(toy.Dir, func(path string, e fs.DirEntry, err error) error {
@@ -106,14 +107,13 @@ func pick(rng *rand.Rand, toy Toy) (members map[string][]string, path string, er
 		return err
 	})
 	names := slices.Sorted(maps.Keys(classes))
-	files := classes[names[rng.IntN(len(names))]]
-	path = files[rng.IntN(len(files))]
-	return map[string][]string{path: files}, path, err
+	class = classes[names[rng.IntN(len(names))]]
+	return class, class[rng.IntN(len(class))], err
 }
 
-// damage changes a file in one of the ways in which files are damaged. others are of
-// its kind.
-func damage(rng *rand.Rand, path string, others []string) (how string, err error) {
+// damage changes a file in one of the ways in which files are damaged; one of them is
+// that it changes places with another of its class.
+func damage(rng *rand.Rand, path, other string) (how string, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
@@ -138,7 +138,6 @@ func damage(rng *rand.Rand, path string, others []string) (how string, err error
 		how = fmt.Sprintf("bytes %d to %d zeroed", from, to)
 		clear(b[from:to])
 	case kind == 5:
-		other := others[rng.IntN(len(others))]
 		how = "that of " + filepath.Base(other)
 		if b, err = os.ReadFile(other); err == nil {
 			err = overwrite(other, was, info.Mode())

@@ -64,15 +64,10 @@ func tells(o Outcome, f Fault, what string) error {
 	return nil
 }
 
-// ofStage says whether what was hit was done for a stage's own code, which reads its
-// inputs, attaches and keeps a state. What it is not allowed to do is its failure.
+// ofStage says whether what was hit is a stage's own: its inputs and outputs. What may
+// not be read of them is its failure.
 func ofStage(what string) bool {
-	for _, part := range []string{"/.pipe/state", "/attach/", "/in/"} {
-		if strings.Contains(what, part) {
-			return true
-		}
-	}
-	return strings.HasSuffix(what, "/.pipe") // where a state makes its folder
+	return strings.Contains(what, "/.pipe/attempts/") && (strings.Contains(what, "/in/") || strings.Contains(what, "/out"))
 }
 
 // recovers returns an error unless the next run needs no help.

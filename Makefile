@@ -8,7 +8,7 @@ COUNT       ?= 10
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build test race e2e fuzz bench benchcmp generate update lint check interop interop-editor clean
+.PHONY: build test race e2e fuzz bench benchcmp generate update lint check interop interop-editor campaign clean
 
 build: ## one static binary
 	$(GO) build -trimpath -o bin/pipe ./cmd/pipe
@@ -58,6 +58,9 @@ interop: interop-editor ## against the real schedulers and Python libraries, in 
 
 interop-editor: ## the schema in the real YAML language server (needs Node.js)
 	./internal/interop/run-editor
+
+campaign: ## every fault, kill, power cut and damage: at most 40 minutes; called again it goes on
+	$(GO) test ./internal/faultfs/faulttest -run '^TestCampaign$$' -count=1 -timeout 60m -v -campaign $(CURDIR)/bin/campaign.json -figures $(CURDIR)/docs/reliability.md
 
 clean:
 	rm -rf bin bench

@@ -20,7 +20,7 @@ import (
 	"pipe/pipeline/runner"
 )
 
-// tryDamage damages one file of a workspace in which much has happened, and runs the
+// tryDamage damages files of a workspace in which much has happened, and runs the
 // newest edition again, or goes on with one that was interrupted.
 func (l *Lab) tryDamage(c Case, toy Toy) error {
 	rng := rand.New(rand.NewPCG(c.Seed, 3))
@@ -39,19 +39,22 @@ func (l *Lab) tryDamage(c Case, toy Toy) error {
 	if err != nil {
 		return err
 	}
-	class, path, err := pick(rng, toy)
-	if err != nil {
-		return err
+	expected := maps.Collect(maps.All(s.reruns))
+	var what []string
+	for range 1 + max(rng.IntN(8)-4, 0) { // mostly one file, up to four
+		class, path, err := pick(rng, toy)
+		if err != nil {
+			return err
+		}
+		other := class[rng.IntN(len(class))]
+		how, err := damage(rng, path, other)
+		if err != nil {
+			return err
+		}
+		what = append(what, strings.TrimPrefix(path, toy.Dir+"/")+": "+how)
+		maps.Copy(expected, truths.newest().owners(path))
+		maps.Copy(expected, truths.newest().owners(other)) // in whose place it may be
 	}
-	other := class[rng.IntN(len(class))]
-	how, err := damage(rng, path, other)
-	if err != nil {
-		return err
-	}
-	what := strings.TrimPrefix(path, toy.Dir+"/") + ": " + how
-	expected := truths.newest().owners(path)
-	maps.Copy(expected, truths.newest().owners(other)) // in whose place it may be
-	maps.Copy(expected, s.reruns)
 	err = truths.stored(toy)
 	if err == nil {
 		err = sameHistories(toy, before)
@@ -60,7 +63,7 @@ func (l *Lab) tryDamage(c Case, toy Toy) error {
 		err = heals(toy, truths, expected)
 	}
 	if err != nil {
-		err = fmt.Errorf("%s, %s: %w", name, what, err)
+		err = fmt.Errorf("%s, %q: %w", name, what, err)
 	}
 	return err
 }

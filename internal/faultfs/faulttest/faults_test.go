@@ -45,7 +45,7 @@ func newLab(t *testing.T) *Lab {
 const replay = "go test ./internal/faultfs/faulttest -run TestFaults -faults='%s'"
 
 // sample is how many cases of each part belong to go test.
-var sample = map[string]int{"errno": 40, "kill": 6, "instant": 2, "cut": 60, "damage": 25}
+var sample = map[string]int{"errno": 30, "kill": 5, "instant": 1, "cut": 40, "damage": 15}
 
 func TestFaults(t *testing.T) {
 	l := newLab(t)

@@ -8,18 +8,21 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
-// workerEnv makes a process a worker: it reads cases, a line each, and answers each
+// workerEnv makes a process a worker with a lab in the folder that it names: it reads cases, a line each, and answers each
 // with a line: "ok", "spared" if nothing could go wrong, or "failed" and why.
 const workerEnv = "PIPE_FAULT_WORKER"
 
 // worker is a process with a lab.
 type worker struct {
 	cmd     *exec.Cmd
+	dir     string // of its lab
 	in      io.WriteCloser
 	answers chan string // closed when the process has ended
 	stderr  *strings.Builder
@@ -33,8 +36,12 @@ func startWorker() (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{cmd: exec.Command(self), answers: make(chan string), stderr: &strings.Builder{}}
-	w.cmd.Env = append(os.Environ(), workerEnv+"=1", "GOGC=400")
+	dir, err := Scratch()
+	if err != nil {
+		return nil, err
+	}
+	w := &worker{cmd: exec.Command(self), dir: dir, answers: make(chan string), stderr: &strings.Builder{}}
+	w.cmd.Env = append(os.Environ(), workerEnv+"="+dir, "GOGC=400")
 	w.cmd.Stderr = w.stderr
 	if w.in, err = w.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -85,23 +92,20 @@ func (w *worker) end() string {
 	for range w.answers { // nobody waits for them any more
 	}
 	_ = w.cmd.Wait()
+	_ = os.RemoveAll(w.dir)
 	return w.stderr.String()
 }
 
 // Work makes this process a worker if workerEnv says so, and does not return then.
 // Call it first in TestMain.
 func Work() {
-	if os.Getenv(workerEnv) == "" {
+	dir := os.Getenv(workerEnv)
+	if dir == "" {
 		return
 	}
-	dir, err := Scratch()
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
+	signal.Ignore(syscall.SIGPIPE) // who asked is gone: there is still the lab to remove
 	lab, err := NewLab(dir)
 	if err != nil {
-		os.RemoveAll(dir)
 		panic(err)
 	}
 	lines := bufio.NewScanner(os.Stdin)

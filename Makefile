@@ -8,7 +8,7 @@ COUNT       ?= 10
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build test race e2e fuzz bench benchcmp generate update lint check interop interop-editor interop-browser clean
+.PHONY: build test race e2e fuzz bench benchcmp generate update lint check interop interop-editor interop-browser campaign clean
 
 build: ## one static binary
 	$(GO) build -trimpath -o bin/pipe ./cmd/pipe
@@ -61,6 +61,9 @@ interop-editor: ## the schema in the real YAML language server (needs Node.js)
 
 interop-browser: ## the page of pipe graph in a real Chromium (skipped where there is none)
 	./internal/interop/run-browser
+
+campaign: ## every fault, kill, power cut and damage: at most 40 minutes; called again it goes on
+	$(GO) test ./internal/faultfs/faulttest -run '^TestCampaign$$' -count=1 -timeout 60m -v -campaign $(CURDIR)/bin/campaign.json -figures $(CURDIR)/docs/reliability.md
 
 clean:
 	rm -rf bin bench

@@ -23,8 +23,9 @@ var layers = []struct {
 }{
 	// At the bottom: what knows nothing of pipelines or models.
 	{"internal/problem", nil},
-	{"internal/atomicfile", nil},
-	{"internal/manifest", nil},
+	{"internal/faultfs", nil},
+	{"internal/atomicfile", []string{"internal/faultfs"}},
+	{"internal/manifest", []string{"internal/faultfs"}},
 	{"internal/metrics", nil},
 	{"internal/logging", nil},
 	{"internal/redact", nil},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pipe/internal/atomicfile"
+	"pipe/internal/faultfs"
 )
 
 // Record is what is known of an action that was run: its outputs by content.
@@ -76,7 +77,7 @@ func (s *Store) actionPath(k Key) string { return s.sharded("actions", k.String(
 
 // ReadRecord returns the record of a key, whether or not its objects are there.
 func (s *Store) ReadRecord(k Key) (*Record, error) {
-	b, err := os.ReadFile(s.actionPath(k))
+	b, err := faultfs.ReadFile(s.actionPath(k))
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +167,7 @@ func (s *Store) NewAttempt() (dir string, release func(), err error) {
 	// Another process may sweep the folder away before it is locked.
 	const tries = 10
 	for range tries {
-		if dir, err = os.MkdirTemp(filepath.Join(s.dir, "attempts"), "a-*"); err != nil {
+		if dir, err = faultfs.MkdirTemp(filepath.Join(s.dir, "attempts"), "a-"); err != nil {
 			return "", nil, err
 		}
 		unlock, ok, lockErr := lockFile(filepath.Join(dir, ".lock"), false, "")
@@ -176,7 +177,7 @@ func (s *Store) NewAttempt() (dir string, release func(), err error) {
 				unlock()
 			}, nil
 		}
-		os.RemoveAll(dir)
+		faultfs.RemoveAll(dir)
 		err = lockErr
 	}
 	return "", nil, fmt.Errorf("attempt folder cannot be locked: %w", err)
@@ -197,8 +198,8 @@ func (s *Store) SweepAttempts() {
 	}
 	temps, _ := filepath.Glob(filepath.Join(s.dir, "blobs", ".tmp-*"))
 	for _, temp := range temps {
-		if info, err := os.Stat(temp); err == nil && time.Since(info.ModTime()) > staleTemp {
-			os.Remove(temp)
+		if info, err := faultfs.Stat(temp); err == nil && time.Since(info.ModTime()) > staleTemp {
+			faultfs.Remove(temp)
 		}
 	}
 }
@@ -209,14 +210,14 @@ const staleTemp = 24 * time.Hour
 
 // removeAll removes a folder even if a stage took its own permissions away.
 func removeAll(dir string) {
-	if os.RemoveAll(dir) == nil {
+	if faultfs.RemoveAll(dir) == nil {
 		return
 	}
 	filepath.WalkDir(dir, func(p string, e os.DirEntry, err error) error {
 		if err == nil && e.IsDir() {
-			os.Chmod(p, 0o700)
+			faultfs.Chmod(p, 0o700)
 		}
 		return nil
 	})
-	os.RemoveAll(dir)
+	faultfs.RemoveAll(dir)
 }

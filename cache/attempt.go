@@ -1,8 +1,9 @@
 package cache
 
 import (
-	"os"
 	"path/filepath"
+
+	"pipe/internal/faultfs"
 )
 
 // keptMark, in an attempt's folder, says that somebody wants to look into it.
@@ -11,10 +12,10 @@ const keptMark = ".kept"
 // KeepAttempt has an attempt's folder outlive its process, until a collection
 // removes it for its age. It must not be released.
 func KeepAttempt(dir string) error {
-	return os.WriteFile(filepath.Join(dir, keptMark), nil, 0o666)
+	return faultfs.WriteFile(filepath.Join(dir, keptMark), nil, 0o666)
 }
 
 func isKept(dir string) bool {
-	_, err := os.Lstat(filepath.Join(dir, keptMark))
+	_, err := faultfs.Lstat(filepath.Join(dir, keptMark))
 	return err == nil
 }

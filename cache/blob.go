@@ -7,14 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
-
-	"pipe/internal/manifest"
+	"syscall"
 
 	"github.com/klauspost/compress/zstd"
 
 	"pipe/internal/atomicfile"
+	"pipe/internal/faultfs"
+	"pipe/internal/manifest"
 )
 
 // ErrDamaged is the error for an object whose bytes are not what its name says,
@@ -26,7 +28,7 @@ func (s *Store) BlobPath(d Digest) string { return s.sharded("blobs", d.String()
 
 // hasBlob says whether a blob of that size is there. size < 0 is any.
 func (s *Store) hasBlob(d Digest, size int64) bool {
-	info, err := os.Stat(s.BlobPath(d))
+	info, err := faultfs.Lstat(s.BlobPath(d))
 	return err == nil && info.Mode().IsRegular() && (size < 0 || info.Size() == size)
 }
 
@@ -52,7 +54,7 @@ func (s *Store) putFrom(r io.Reader) (Digest, error) {
 	if err != nil {
 		return Digest{}, err
 	}
-	defer os.Remove(f.Name()) // after the rename there is nothing to remove
+	defer faultfs.Remove(f.Name()) // after the rename there is nothing to remove
 	h := sha256.New()
 	_, err = io.Copy(io.MultiWriter(h, f), r)
 	if err := atomicfile.CloseSynced(f, err); err != nil {
@@ -69,7 +71,7 @@ func (s *Store) adopt(path string, d Digest) error {
 	if err := s.shardDir(place); err != nil {
 		return err
 	}
-	if err := os.Rename(path, place); err != nil {
+	if err := faultfs.Rename(path, place); err != nil {
 		return err
 	}
 	if err := atomicfile.SyncDir(filepath.Dir(place)); err != nil {
@@ -83,7 +85,7 @@ func (s *Store) adopt(path string, d Digest) error {
 // file must be on the store's file system to be moved; afterwards it is gone from
 // its place.
 func (s *Store) PutFile(ctx context.Context, path string) (Digest, int64, error) {
-	f, err := os.Open(path)
+	f, err := faultfs.Open(path)
 	if err != nil {
 		return Digest{}, 0, err
 	}
@@ -95,7 +97,7 @@ func (s *Store) PutFile(ctx context.Context, path string) (Digest, int64, error)
 	}
 	d := Digest(h.Sum(nil))
 	if s.trusted(d, size) {
-		return d, size, os.Remove(path)
+		return d, size, faultfs.Remove(path)
 	}
 	if err := f.Sync(); err != nil {
 		return Digest{}, 0, err
@@ -134,46 +136,57 @@ func copyContext(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
 
 // VerifyBlob checks a blob's bytes against its name. A blob that did not change
 // since it was verified in this boot of the machine is not read again. A bad one
-// is moved to quarantine; the error is then ErrDamaged.
+// is moved to quarantine; the error is then ErrDamaged. One that this
+// process may not open is left alone.
 func (s *Store) VerifyBlob(d Digest) error {
 	path := s.BlobPath(d)
 	if known, ok := s.verified.lookup(path); ok && known == d {
 		return nil
 	}
-	got, err := hashFile(path)
+	got, err := hashRegular(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("blob %s: %w", d.Short(), ErrDamaged)
 	case err == nil && got == d:
 		s.verified.put(path, d)
 		return nil
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, os.ErrPermission): // which says nothing about the bytes
+		return fmt.Errorf("blob %s: %w", d.Short(), err)
+	}
+	damaged := fmt.Errorf("blob %s: %w", d.Short(), ErrDamaged)
+	if err != nil {
+		damaged = fmt.Errorf("%w: %w", damaged, err)
 	}
 	if qerr := s.quarantine(path); qerr != nil {
 		return fmt.Errorf("blob %s is damaged and cannot be moved away: %w", d.Short(), qerr)
 	}
-	return fmt.Errorf("blob %s: %w", d.Short(), ErrDamaged)
+	return damaged
 }
 
 func (s *Store) quarantine(path string) error {
 	dir := filepath.Join(s.dir, "quarantine")
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := faultfs.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	f.Close()
-	err = os.Rename(path, f.Name())
+	err := faultfs.Rename(path, filepath.Join(dir, fmt.Sprintf("%s-%016x", filepath.Base(path), rand.Uint64())))
 	if errors.Is(err, os.ErrNotExist) { // somebody else has moved it
-		os.Remove(f.Name())
 		return nil
 	}
 	return err
 }
 
+// hashRegular is hashFile for what may be anything: a link to a device has no end. What
+// is no regular file has no digest.
+func hashRegular(path string) (Digest, error) {
+	info, err := faultfs.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return Digest{}, err
+	}
+	return hashFile(path)
+}
+
 func hashFile(path string) (Digest, error) {
-	f, err := os.Open(path)
+	f, err := faultfs.Open(path)
 	if err != nil {
 		return Digest{}, err
 	}
@@ -187,7 +200,7 @@ func hashFile(path string) (Digest, error) {
 
 // ReadBlob returns a verified blob's bytes.
 func (s *Store) ReadBlob(d Digest) ([]byte, error) {
-	b, err := os.ReadFile(s.BlobPath(d))
+	b, err := faultfs.ReadFile(s.BlobPath(d))
 	if err != nil || manifest.Sum(b) != d {
 		if verr := s.VerifyBlob(d); verr != nil {
 			return nil, verr
@@ -197,9 +210,13 @@ func (s *Store) ReadBlob(d Digest) ([]byte, error) {
 	return b, nil
 }
 
-// maxDecoded caps what a compressed blob may hold: logs and histories are far
-// smaller, and 32 KiB can decode to 1 GiB.
-const maxDecoded = 1 << 30
+// maxDecoded caps what a compressed blob may hold: logs are kept up to 16 MiB, and
+// histories are smaller, while 32 KiB can decode to 1 GiB.
+const maxDecoded = 256 << 20
+
+// mostUnsaid is the most that a frame of ours holds without saying how much, in bytes
+// (RFC 8878, 3.1.1.1.1: shorter sizes have no form without a segment of their own).
+const mostUnsaid = 255
 
 // PutCompressed stores b as a zstd frame. The frame is decoded and compared first:
 // klauspost/compress has written wrong frames before (its issues 414, 875, 922).
@@ -234,15 +251,24 @@ func Compress(b []byte) ([]byte, error) {
 	return frame, nil
 }
 
-// Decompress decodes a frame, up to 1 GiB.
+// Decompress decodes what Compress made: one frame that says how much it holds, 256 MiB
+// at most, or holds next to nothing. Nothing is decoded beyond what it says.
 func Decompress(frame []byte) ([]byte, error) {
-	if len(frame) == 0 {
-		return nil, errors.New("zstd: empty frame")
+	var head zstd.Header
+	if err := head.Decode(frame); err != nil {
+		return nil, fmt.Errorf("zstd: %w", err)
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecoded))
+	size := uint64(mostUnsaid)
+	if head.HasFCS {
+		size = head.FrameContentSize
+	}
+	if head.Skippable || size > maxDecoded {
+		return nil, errors.New("zstd: the frame is not one of ours, or too large")
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecoded), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		return nil, err
 	}
 	defer dec.Close()
-	return dec.DecodeAll(frame, nil)
+	return dec.DecodeAll(frame, make([]byte, 0, size))
 }

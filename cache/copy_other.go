@@ -2,6 +2,6 @@
 
 package cache
 
-import "os"
+import "pipe/internal/faultfs"
 
-func reflink(_, _ *os.File) bool { return false }
+func reflink(_, _ *faultfs.File) bool { return false }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pipe/internal/atomicfile"
+	"pipe/internal/faultfs"
 )
 
 // Known is what the runs tell of a store's content. The store itself knows no runs.
@@ -198,7 +199,7 @@ func (s *Store) Collect(ctx context.Context, plan func(*Inventory) (*Collection,
 		return nil, err
 	}
 	defer done()
-	gate, err := os.OpenFile(filepath.Join(locks, gateOfLease), os.O_RDWR|os.O_CREATE, 0o666)
+	gate, err := faultfs.OpenFile(filepath.Join(locks, gateOfLease), os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +228,7 @@ func (s *Store) Collect(ctx context.Context, plan func(*Inventory) (*Collection,
 // sweep removes what was chosen.
 type sweep struct {
 	store  *Store
-	gate   *os.File
+	gate   *faultfs.File
 	leases *leases
 	done   *Collection
 }
@@ -297,7 +298,7 @@ func (sw *sweep) batch(ctx context.Context, act func()) error {
 // remove removes a file. One that cannot be removed stays, and is told by what the
 // collection has not done.
 func (sw *sweep) remove(path string, size int64) bool {
-	if err := os.Remove(path); err != nil {
+	if err := faultfs.Remove(path); err != nil {
 		return false
 	}
 	sw.done.Freed += size
@@ -344,7 +345,7 @@ func (sw *sweep) removeFolders(ctx context.Context, inv *Inventory, c *Collectio
 			sw.done.Spared++
 			continue
 		}
-		if os.RemoveAll(filepath.Join(sw.store.dir, stateDir, st.Key.String())) == nil {
+		if faultfs.RemoveAll(filepath.Join(sw.store.dir, stateDir, st.Key.String())) == nil {
 			sw.done.States = append(sw.done.States, st)
 			sw.done.Freed += st.Size
 		}
@@ -355,7 +356,7 @@ func (sw *sweep) removeFolders(ctx context.Context, inv *Inventory, c *Collectio
 		sw.done.Kept = append(sw.done.Kept, k)
 		sw.done.Freed += k.Size
 	}
-	if os.RemoveAll(filepath.Join(sw.store.dir, "quarantine")) == nil {
+	if faultfs.RemoveAll(filepath.Join(sw.store.dir, "quarantine")) == nil {
 		sw.done.Freed += inv.Quarantine
 	}
 	return nil
@@ -364,7 +365,7 @@ func (sw *sweep) removeFolders(ctx context.Context, inv *Inventory, c *Collectio
 // sweepLeftovers removes what killed processes left: locks that nobody has, and files
 // that were never renamed to their names.
 func (s *Store) sweepLeftovers() {
-	locks, _ := os.ReadDir(filepath.Join(s.dir, "locks"))
+	locks, _ := faultfs.ReadDir(filepath.Join(s.dir, "locks"))
 	for _, e := range locks {
 		if !e.IsDir() && e.Name() != gateOfLease && e.Name() != collectName {
 			if unlock, ok, err := lockFile(filepath.Join(s.dir, "locks", e.Name()), true, ""); err == nil && ok {
@@ -375,8 +376,8 @@ func (s *Store) sweepLeftovers() {
 	for _, pattern := range []string{"actions/*", "runs"} {
 		temps, _ := filepath.Glob(filepath.Join(s.dir, pattern, atomicfile.TempPrefix+"*"))
 		for _, temp := range temps {
-			if info, err := os.Lstat(temp); err == nil && time.Since(info.ModTime()) > staleTemp {
-				os.Remove(temp)
+			if info, err := faultfs.Lstat(temp); err == nil && time.Since(info.ModTime()) > staleTemp {
+				faultfs.Remove(temp)
 			}
 		}
 	}

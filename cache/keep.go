@@ -3,9 +3,9 @@ package cache
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 
+	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
 )
 
@@ -35,7 +35,7 @@ func (s *Store) Keep(ctx context.Context, p Pin) error {
 }
 
 func (s *Store) keepFile(ctx context.Context, path string) (Digest, error) {
-	f, err := os.Open(path)
+	f, err := faultfs.Open(path)
 	if err != nil {
 		return Digest{}, err
 	}

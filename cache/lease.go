@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"pipe/internal/faultfs"
 )
 
 // A lease keeps a collection away from what a living process uses. It is a file,
@@ -33,8 +35,8 @@ const (
 type lease struct {
 	mu     sync.Mutex // guards what follows
 	users  int
-	file   *os.File
-	gate   *os.File
+	file   *faultfs.File
+	gate   *faultfs.File
 	unlock func()
 	named  map[string]bool
 }
@@ -58,10 +60,10 @@ func (s *Store) Hold() (release func(), err error) {
 
 func (l *lease) open(locks string) error {
 	dir := filepath.Join(locks, leasesName)
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := faultfs.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	gate, err := os.OpenFile(filepath.Join(locks, gateOfLease), os.O_RDWR|os.O_CREATE, 0o666)
+	gate, err := faultfs.OpenFile(filepath.Join(locks, gateOfLease), os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return err
 	}
@@ -74,7 +76,7 @@ func (l *lease) open(locks string) error {
 			err = lockErr
 			continue
 		}
-		file, openErr := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+		file, openErr := faultfs.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
 		if openErr != nil {
 			unlock()
 			err = openErr
@@ -100,7 +102,7 @@ func (s *Store) release() {
 		return
 	}
 	if done, ok, err := lockFile(filepath.Join(s.dir, "locks", collectName), false, ""); err == nil && ok {
-		os.Remove(l.file.Name())
+		faultfs.Remove(l.file.Name())
 		done()
 	}
 	l.unlock()
@@ -142,7 +144,7 @@ func (s *Store) openLeases() *leases {
 // dropDead removes the leases that no living process has. What they protected is
 // named by records by now, or by nothing.
 func (l *leases) dropDead() {
-	files, _ := os.ReadDir(l.dir)
+	files, _ := faultfs.ReadDir(l.dir)
 	for _, f := range files {
 		if unlock, ok, err := lockFile(filepath.Join(l.dir, f.Name()), true, ""); err == nil && ok {
 			unlock()
@@ -153,7 +155,7 @@ func (l *leases) dropDead() {
 // look reads what was added since it last looked. Leases that have ended meanwhile
 // still count.
 func (l *leases) look() error {
-	files, err := os.ReadDir(l.dir)
+	files, err := faultfs.ReadDir(l.dir)
 	if os.IsNotExist(err) {
 		return nil
 	}
@@ -169,7 +171,7 @@ func (l *leases) look() error {
 }
 
 func (l *leases) readMore(name string) error {
-	f, err := os.Open(filepath.Join(l.dir, name))
+	f, err := faultfs.Open(filepath.Join(l.dir, name))
 	if err != nil {
 		return err
 	}

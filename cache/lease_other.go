@@ -4,11 +4,12 @@ package cache
 
 import (
 	"errors"
-	"os"
+
+	"pipe/internal/faultfs"
 )
 
 // Without flock nothing can be held, and nothing is collected.
 
-func lockShared(*os.File) error { return errors.ErrUnsupported }
-func lockAlone(*os.File) error  { return errors.ErrUnsupported }
-func unlockFile(*os.File)       {}
+func lockShared(*faultfs.File) error { return errors.ErrUnsupported }
+func lockAlone(*faultfs.File) error  { return errors.ErrUnsupported }
+func unlockFile(*faultfs.File)       {}

@@ -1,13 +1,14 @@
 package cache
 
 import (
-	"path/filepath"
-	"strings"
-
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
+
+	"pipe/internal/faultfs"
 )
 
 // LockKey waits until no other process computes the key and returns the function
@@ -32,7 +33,7 @@ func Lock(ctx context.Context, path string, remove bool, waiting func(holder str
 			return unlock, nil
 		}
 		if waiting != nil {
-			holder, _ := os.ReadFile(path)
+			holder, _ := faultfs.ReadFile(path)
 			waiting(strings.TrimSpace(string(holder)))
 			waiting = nil
 		}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"syscall"
+
+	"pipe/internal/faultfs"
 )
 
 // lockFile takes an exclusive flock on path, made if absent, without waiting. ok is
@@ -13,7 +15,7 @@ import (
 // nothing can be stale. With remove, unlock removes the file.
 func lockFile(path string, remove bool, content string) (unlock func(), ok bool, err error) {
 	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+		f, err := faultfs.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 		if err != nil {
 			return nil, false, err
 		}
@@ -36,15 +38,15 @@ func lockFile(path string, remove bool, content string) (unlock func(), ok bool,
 		}
 		return func() {
 			if remove {
-				os.Remove(path)
+				faultfs.Remove(path)
 			}
 			f.Close()
 		}, true, nil
 	}
 }
 
-func sameFile(f *os.File, path string) bool {
+func sameFile(f *faultfs.File, path string) bool {
 	a, err1 := f.Stat()
-	b, err2 := os.Stat(path)
+	b, err2 := faultfs.Stat(path)
 	return err1 == nil && err2 == nil && os.SameFile(a, b)
 }

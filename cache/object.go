@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pipe/internal/atomicfile"
+	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
 )
 
@@ -31,12 +32,12 @@ type Object struct {
 // Put moves the file or folder at path, which must lie on the store's file
 // system, into the store. Links to files are stored as the files.
 func (s *Store) Put(ctx context.Context, path string) (Object, error) {
-	info, err := os.Stat(path)
+	info, err := faultfs.Stat(path)
 	if err != nil {
 		return Object{}, err
 	}
 	put := s.putOutput
-	if at, err := os.Lstat(path); err == nil && at.Mode()&os.ModeSymlink != 0 {
+	if at, err := faultfs.Lstat(path); err == nil && at.Mode()&os.ModeSymlink != 0 {
 		put = s.putCopy // what a link leads to belongs to somebody else
 	}
 	if info.Mode().IsRegular() {
@@ -68,7 +69,7 @@ func (s *Store) Put(ctx context.Context, path string) (Object, error) {
 // putOutput moves a file in; what has other names or is a link is copied, so that a
 // stage cannot move away what is not its own.
 func (s *Store) putOutput(ctx context.Context, path string) (Digest, int64, error) {
-	info, err := os.Lstat(path)
+	info, err := faultfs.Lstat(path)
 	if err != nil {
 		return Digest{}, 0, err
 	}
@@ -79,7 +80,7 @@ func (s *Store) putOutput(ctx context.Context, path string) (Digest, int64, erro
 }
 
 func (s *Store) putCopy(ctx context.Context, path string) (Digest, int64, error) {
-	f, err := os.Open(path)
+	f, err := faultfs.Open(path)
 	if err != nil {
 		return Digest{}, 0, err
 	}
@@ -156,8 +157,11 @@ func (s *Store) Verify(o Object) error {
 // Materialize makes the object at dst, which must not exist, out of hard links
 // to the store's read-only files, or copies where links are not to be had.
 func (s *Store) Materialize(o Object, dst string) error {
-	return s.restore(o, dst, func(src, dst string) error {
-		if s.verified.relink(src, func() error { return os.Link(src, dst) }) == nil {
+	return s.restore(o, dst, func(src, dst string, executable bool) error {
+		if executable { // which a blob, and so a link to it, is not
+			return copyFile(src, dst, 0o555)
+		}
+		if s.verified.relink(src, func() error { return faultfs.Link(src, dst) }) == nil {
 			return nil
 		}
 		return copyFile(src, dst, 0o444)
@@ -179,36 +183,55 @@ func (s *Store) Dematerialize(o Object, dst string) error {
 		if e.Mode != 'd' {
 			name := filepath.Join(dst, filepath.FromSlash(e.Path))
 			// A stage may have moved it; what is left goes with the folder.
-			_ = s.verified.relink(s.BlobPath(e.Digest), func() error { return os.Remove(name) })
+			_ = s.verified.relink(s.BlobPath(e.Digest), func() error { return faultfs.Remove(name) })
 		}
 	}
-	return errors.Join(damaged, os.RemoveAll(dst))
+	return errors.Join(damaged, faultfs.RemoveAll(dst))
 }
 
 // Copy makes a private, writable copy of the object at dst, which must not exist,
 // and syncs it.
 func (s *Store) Copy(o Object, dst string) error {
-	return s.restore(o, dst, func(src, dst string) error { return copyFile(src, dst, 0o666) })
+	err := s.restore(o, dst, func(src, dst string, executable bool) error {
+		if executable {
+			return copyFile(src, dst, 0o777)
+		}
+		return copyFile(src, dst, 0o666)
+	})
+	if err == nil && o.Kind == Tree {
+		err = syncFolders(dst)
+	}
+	return err
+}
+
+// syncFolders makes the names in a folder and in those below it last.
+func syncFolders(root string) error {
+	return filepath.WalkDir(root, func(path string, e os.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			err = atomicfile.SyncDir(path)
+		}
+		return err
+	})
 }
 
 // Place puts a private, writable copy of the object at path: complete or not at all,
 // also if the process dies. What is at path is replaced if it is a file; a folder
 // must not be there.
 func (s *Store) Place(o Object, path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+	if err := atomicfile.MkdirAll(filepath.Dir(path)); err != nil {
 		return err
 	}
 	sweepPlaces(filepath.Dir(path))
-	temp, err := os.MkdirTemp(filepath.Dir(path), placePrefix+"*")
+	temp, err := faultfs.MkdirTemp(filepath.Dir(path), placePrefix)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp)
+	defer faultfs.RemoveAll(temp)
 	fresh := filepath.Join(temp, "copy")
 	if err := s.Copy(o, fresh); err != nil {
 		return err
 	}
-	if err := os.Rename(fresh, path); err != nil {
+	if err := faultfs.Rename(fresh, path); err != nil {
 		return err
 	}
 	return atomicfile.SyncDir(filepath.Dir(path))
@@ -221,21 +244,21 @@ const placePrefix = ".pipe-place-"
 func sweepPlaces(dir string) {
 	left, _ := filepath.Glob(filepath.Join(dir, placePrefix+"*"))
 	for _, path := range left {
-		if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > staleTemp {
-			os.RemoveAll(path)
+		if info, err := faultfs.Lstat(path); err == nil && time.Since(info.ModTime()) > staleTemp {
+			faultfs.RemoveAll(path)
 		}
 	}
 }
 
-func (s *Store) restore(o Object, dst string, place func(src, dst string) error) error {
+func (s *Store) restore(o Object, dst string, place func(src, dst string, executable bool) error) error {
 	if o.Kind == File {
-		return place(s.BlobPath(o.Digest), dst)
+		return place(s.BlobPath(o.Digest), dst, false)
 	}
 	entries, err := s.ReadTree(o.Digest)
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(dst, 0o777); err != nil {
+	if err := faultfs.Mkdir(dst, 0o777); err != nil {
 		return err
 	}
 	made := map[string]bool{}
@@ -246,7 +269,7 @@ func (s *Store) restore(o Object, dst string, place func(src, dst string) error)
 			dir = target
 		}
 		if !made[dir] {
-			if err := os.MkdirAll(dir, 0o777); err != nil {
+			if err := faultfs.MkdirAll(dir, 0o777); err != nil {
 				return err
 			}
 			made[dir] = true
@@ -254,32 +277,9 @@ func (s *Store) restore(o Object, dst string, place func(src, dst string) error)
 		if e.Mode == 'd' {
 			continue
 		}
-		if err := place(s.BlobPath(e.Digest), target); err != nil {
+		if err := place(s.BlobPath(e.Digest), target, e.Mode == 'x'); err != nil {
 			return err
-		}
-		if e.Mode == 'x' {
-			if err := s.makeExecutable(target); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
-}
-
-// makeExecutable sets the executable bits. A file that is a link to a blob is
-// replaced by a copy first: a blob has no executable bit of its own.
-func (s *Store) makeExecutable(target string) error {
-	info, err := os.Stat(target)
-	if err != nil {
-		return err
-	}
-	if linkCount(info) > 1 {
-		private := target + ".x"
-		if err := copyFile(target, private, 0o555); err != nil {
-			return err
-		}
-		return os.Rename(private, target)
-	}
-	perm := info.Mode().Perm()
-	return os.Chmod(target, perm|perm&0o444>>2) // who may read may execute
 }

@@ -1,19 +1,20 @@
 package cache
 
 import (
-	"os"
 	"path/filepath"
+
+	"pipe/internal/faultfs"
 )
 
 // EachRecord calls visit with every record of the store that can be read, in no
 // order that means anything, until it returns false.
 func (s *Store) EachRecord(visit func(r *Record) bool) error {
-	shards, err := os.ReadDir(filepath.Join(s.dir, "actions"))
+	shards, err := faultfs.ReadDir(filepath.Join(s.dir, "actions"))
 	if err != nil {
 		return err
 	}
 	for _, shard := range shards {
-		files, err := os.ReadDir(filepath.Join(s.dir, "actions", shard.Name()))
+		files, err := faultfs.ReadDir(filepath.Join(s.dir, "actions", shard.Name()))
 		if err != nil {
 			continue // no folder: not ours
 		}

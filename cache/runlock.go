@@ -6,9 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"pipe/internal/faultfs"
 )
 
 // Runs of one name register in a folder of their own in locks/: each holds the
@@ -27,7 +28,7 @@ func (s *Store) RegisterRun(ctx context.Context, name string, alone bool) (end f
 	free := func() {}
 	sum := sha256.Sum256([]byte(name))
 	dir := filepath.Join(s.dir, "locks", hex.EncodeToString(sum[:])+runsSuffix)
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := faultfs.MkdirAll(dir, 0o777); err != nil {
 		return free, "", nil
 	}
 	open, err := Lock(ctx, filepath.Join(dir, gateName), false, nil)
@@ -40,14 +41,14 @@ func (s *Store) RegisterRun(ctx context.Context, name string, alone bool) (end f
 			return nil, busy, nil
 		}
 	}
-	f, err := os.CreateTemp(dir, "run-")
+	f, err := faultfs.CreateTemp(dir, "run-", 0o600)
 	if err != nil {
 		return free, "", nil
 	}
 	f.Close()
 	end, ok, err := lockFile(f.Name(), true, holder())
 	if err != nil || !ok {
-		os.Remove(f.Name())
+		faultfs.Remove(f.Name())
 		return free, "", nil
 	}
 	return end, "", nil
@@ -55,7 +56,7 @@ func (s *Store) RegisterRun(ctx context.Context, name string, alone bool) (end f
 
 // liveRun names a run that is under way, or nothing, and removes what dead ones left.
 func liveRun(dir string) string {
-	entries, _ := os.ReadDir(dir)
+	entries, _ := faultfs.ReadDir(dir)
 	for _, e := range entries {
 		if e.Name() == gateName {
 			continue
@@ -67,7 +68,7 @@ func liveRun(dir string) string {
 		case ok:
 			remove()
 		default:
-			text, err := os.ReadFile(file)
+			text, err := faultfs.ReadFile(file)
 			if !errors.Is(err, fs.ErrNotExist) { // else it ended just now
 				return strings.TrimSpace(string(text))
 			}

@@ -5,11 +5,13 @@ package cache
 import (
 	"os"
 	"syscall"
+
+	"pipe/internal/faultfs"
 )
 
 // statFile identifies the file at path (a link is followed).
 func statFile(path string) (inode, fileStamp, error) {
-	info, err := os.Stat(path)
+	info, err := faultfs.Stat(path)
 	if err != nil {
 		return inode{}, fileStamp{}, err
 	}

@@ -9,13 +9,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"pipe/internal/atomicfile"
+	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
 )
 
@@ -58,13 +59,13 @@ func (s *Store) OpenState(ctx context.Context, k Key, waiting func(holder string
 func (st *State) Close() { st.unlock() }
 
 // Discard removes the state: nothing could be gone on from it.
-func (st *State) Discard() error { return os.RemoveAll(st.dir) }
+func (st *State) Discard() error { return faultfs.RemoveAll(st.dir) }
 
 // Folder returns a folder of the state that stays as it is left, for programs that
 // keep their own order in it. Commits do not touch it.
 func (st *State) Folder() (string, error) {
 	dir := filepath.Join(st.dir, stateWork)
-	return dir, os.MkdirAll(dir, 0o777)
+	return dir, faultfs.MkdirAll(dir, 0o777)
 }
 
 // Newest returns the folder of the newest commit whose bytes are all right, to be
@@ -85,7 +86,7 @@ func (st *State) Newest() (dir string, damaged int, err error) {
 			return "", damaged, err // of the disk or the process, today: the commit may be whole
 		}
 		damaged++
-		if err := os.RemoveAll(at); err != nil {
+		if err := faultfs.RemoveAll(at); err != nil {
 			return "", damaged, err
 		}
 	}
@@ -101,17 +102,17 @@ func (st *State) Commit(keep []string, write func(dir string) error) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(st.dir, 0o777); err != nil {
+	if err := atomicfile.MkdirAll(st.dir); err != nil {
 		return err
 	}
 	st.sweep()
-	temp, err := os.MkdirTemp(st.dir, atomicfile.TempPrefix+"*")
+	temp, err := faultfs.MkdirTemp(st.dir, atomicfile.TempPrefix)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp)
+	defer faultfs.RemoveAll(temp)
 	files := filepath.Join(temp, stateFiles)
-	if err := os.Mkdir(files, 0o777); err != nil {
+	if err := faultfs.Mkdir(files, 0o777); err != nil {
 		return err
 	}
 	var kept []manifest.Entry
@@ -133,14 +134,14 @@ func (st *State) Commit(keep []string, write func(dir string) error) error {
 	if err := checkCommit(temp, kept); err != nil {
 		return fmt.Errorf("state: what was written does not read back: %w", err)
 	}
-	if err := os.Rename(temp, st.commit(next)); err != nil {
+	if err := faultfs.Rename(temp, st.commit(next)); err != nil {
 		return err
 	}
 	if err := errors.Join(atomicfile.SyncDir(st.dir), atomicfile.SyncDir(filepath.Dir(st.dir))); err != nil {
 		return err
 	}
 	for _, n := range commits[:max(len(commits)-keptCommits+1, 0)] {
-		_ = os.RemoveAll(st.commit(n)) // the next commit tries again
+		_ = faultfs.RemoveAll(st.commit(n)) // the next commit tries again
 	}
 	return nil
 }
@@ -164,11 +165,11 @@ func (st *State) keep(from int, names []string, to string) ([]manifest.Entry, er
 			return nil, fmt.Errorf("internal error: state: there is no %q to keep", name)
 		}
 		at := filepath.FromSlash(name)
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, at)), 0o777); err != nil {
+		if err := faultfs.MkdirAll(filepath.Dir(filepath.Join(to, at)), 0o777); err != nil {
 			return nil, err
 		}
 		src, dst := filepath.Join(st.commit(from), stateFiles, at), filepath.Join(to, at)
-		if os.Link(src, dst) != nil {
+		if faultfs.Link(src, dst) != nil {
 			if err := copyFile(src, dst, 0o666); err != nil {
 				return nil, err
 			}
@@ -209,7 +210,7 @@ func seal(dir string, kept []manifest.Entry) error {
 	if err := atomicfile.Write(filepath.Join(dir, stateManifest), text, 0o666); err != nil {
 		return err
 	}
-	for d := range folders {
+	for _, d := range slices.Sorted(maps.Keys(folders)) {
 		if err := atomicfile.SyncDir(d); err != nil {
 			return err
 		}
@@ -219,7 +220,7 @@ func seal(dir string, kept []manifest.Entry) error {
 
 // hashSynced syncs a file and returns the digest of its bytes.
 func hashSynced(path string) (d Digest, size int64, err error) {
-	f, err := os.Open(path)
+	f, err := faultfs.Open(path)
 	if err != nil {
 		return d, 0, err
 	}
@@ -232,7 +233,7 @@ func hashSynced(path string) (d Digest, size int64, err error) {
 
 // readManifest reads what a commit says it holds.
 func readManifest(dir string) ([]manifest.Entry, error) {
-	b, err := os.ReadFile(filepath.Join(dir, stateManifest))
+	b, err := faultfs.ReadFile(filepath.Join(dir, stateManifest))
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +282,7 @@ func checkCommit(dir string, known []manifest.Entry) error {
 }
 
 func checkFile(path string, e manifest.Entry) error {
-	f, err := os.Open(path)
+	f, err := faultfs.Open(path)
 	if err != nil {
 		return err
 	}
@@ -296,7 +297,7 @@ func checkFile(path string, e manifest.Entry) error {
 
 // commits lists the numbers of the commits there are, rising.
 func (st *State) commits() ([]int, error) {
-	entries, err := os.ReadDir(st.dir)
+	entries, err := faultfs.ReadDir(st.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -316,10 +317,10 @@ func (st *State) commit(n int) string {
 
 // sweep removes commits that a killed process did not complete.
 func (st *State) sweep() {
-	entries, _ := os.ReadDir(st.dir)
+	entries, _ := faultfs.ReadDir(st.dir)
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), atomicfile.TempPrefix) {
-			_ = os.RemoveAll(filepath.Join(st.dir, e.Name())) // in the way of nothing
+			_ = faultfs.RemoveAll(filepath.Join(st.dir, e.Name())) // in the way of nothing
 		}
 	}
 }

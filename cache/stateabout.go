@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
 	"pipe/internal/atomicfile"
+	"pipe/internal/faultfs"
 )
 
 // StateAbout says whose a state is. The state itself can do without.
@@ -22,7 +22,7 @@ const stateAboutName = "about"
 
 // Describe notes whose the state is. A state that was never committed stays away.
 func (st *State) Describe(about StateAbout) error {
-	if _, err := os.Stat(st.dir); errors.Is(err, fs.ErrNotExist) {
+	if _, err := faultfs.Stat(st.dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	b, err := json.Marshal(about)
@@ -46,7 +46,7 @@ type StateUse struct {
 
 // states lists the states of a store.
 func (s *Store) states() ([]StateUse, error) {
-	entries, err := os.ReadDir(filepath.Join(s.dir, stateDir))
+	entries, err := faultfs.ReadDir(filepath.Join(s.dir, stateDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (s *Store) states() ([]StateUse, error) {
 			continue
 		}
 		dir := filepath.Join(s.dir, stateDir, e.Name())
-		if b, err := os.ReadFile(filepath.Join(dir, stateAboutName)); err == nil && json.Unmarshal(b, &u.About) != nil {
+		if b, err := faultfs.ReadFile(filepath.Join(dir, stateAboutName)); err == nil && json.Unmarshal(b, &u.About) != nil {
 			u.About = StateAbout{} // nobody knows whose it is
 		}
 		u.Size, u.Changed = folderUse(dir)

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"pipe/internal/atomicfile"
+	"pipe/internal/faultfs"
 )
 
 // statIndex remembers the digests of files by inode, so that a file that was not
@@ -64,7 +64,7 @@ func (e statEntry) trusted() bool {
 // empty.
 func openStatIndex(path, boot string, racy bool) *statIndex {
 	x := &statIndex{path: path, boot: boot, racy: racy, now: time.Now, entries: map[inode]statEntry{}}
-	if b, err := os.ReadFile(path); err == nil {
+	if b, err := faultfs.ReadFile(path); err == nil {
 		x.decode(b)
 	}
 	return x
@@ -184,7 +184,7 @@ func (x *statIndex) decode(b []byte) {
 
 // bootID names this boot of the machine, or is empty where that is not known.
 func bootID() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	b, err := faultfs.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
 	}

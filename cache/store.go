@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 
 	"pipe/internal/atomicfile"
+	"pipe/internal/faultfs"
 )
 
 const (
@@ -45,7 +45,7 @@ func OpenToRead(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	have, err := os.ReadFile(filepath.Join(dir, formatName))
+	have, err := faultfs.ReadFile(filepath.Join(dir, formatName))
 	absent := errors.Is(err, fs.ErrNotExist)
 	switch {
 	case absent:
@@ -67,7 +67,7 @@ func (s *Store) Create() error {
 	}
 	var err error
 	for _, sub := range []string{"blobs", "actions", "state", "runs", "attempts", "locks"} {
-		err = errors.Join(err, os.MkdirAll(filepath.Join(s.dir, sub), 0o777))
+		err = errors.Join(err, atomicfile.MkdirAll(filepath.Join(s.dir, sub)))
 	}
 	if err == nil {
 		err = atomicfile.Write(filepath.Join(s.dir, formatName), []byte(storeFormat), 0o666)
@@ -108,7 +108,7 @@ func (s *Store) shardDir(path string) error {
 	if known {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := faultfs.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
 	if err := atomicfile.SyncDir(filepath.Dir(dir)); err != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
 )
 
@@ -92,7 +93,7 @@ func (inv *Inventory) Total() int64 {
 // A folder that cannot be read is left to failed.
 func (s *Store) eachShard(dir string, failed func(path string, err error) error, visit func(path string, e os.DirEntry) error) error {
 	top := filepath.Join(s.dir, dir)
-	shards, err := os.ReadDir(top)
+	shards, err := faultfs.ReadDir(top)
 	if err != nil {
 		return failed(top, err)
 	}
@@ -101,7 +102,7 @@ func (s *Store) eachShard(dir string, failed func(path string, err error) error,
 			continue // a temporary file
 		}
 		at := filepath.Join(top, shard.Name())
-		files, err := os.ReadDir(at)
+		files, err := faultfs.ReadDir(at)
 		if err != nil {
 			if err := failed(at, err); err != nil {
 				return err
@@ -142,7 +143,7 @@ func (inv *Inventory) addRecords(ctx context.Context) error {
 		if k.UnmarshalText([]byte(e.Name())) != nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		b, err := os.ReadFile(path)
+		b, err := faultfs.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -196,7 +197,7 @@ func (inv *Inventory) Expand(o Object) ([]Digest, error) {
 	}
 	list := []Digest{o.Digest}
 	if _, there := inv.Blobs[o.Digest]; there {
-		b, err := os.ReadFile(inv.store.BlobPath(o.Digest))
+		b, err := faultfs.ReadFile(inv.store.BlobPath(o.Digest))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
@@ -217,7 +218,7 @@ func (inv *Inventory) addRest() {
 	dir := inv.store.dir
 	inv.History, _ = folderUse(filepath.Join(dir, "runs"))
 	inv.Quarantine, _ = folderUse(filepath.Join(dir, "quarantine"))
-	attempts, _ := os.ReadDir(filepath.Join(dir, "attempts"))
+	attempts, _ := faultfs.ReadDir(filepath.Join(dir, "attempts"))
 	for _, e := range attempts {
 		path := filepath.Join(dir, "attempts", e.Name())
 		size, changed := attemptUse(path)
@@ -228,7 +229,7 @@ func (inv *Inventory) addRest() {
 		}
 	}
 	for _, name := range []string{"stat.idx", "verified.idx"} {
-		if info, err := os.Stat(filepath.Join(dir, name)); err == nil {
+		if info, err := faultfs.Stat(filepath.Join(dir, name)); err == nil {
 			inv.Others += info.Size()
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
 )
 
@@ -180,7 +181,7 @@ func (c *checker) name(o Object, n Naming) {
 		return
 	}
 	c.trees[o.Digest] = true
-	b, err := os.ReadFile(c.store.BlobPath(o.Digest))
+	b, err := faultfs.ReadFile(c.store.BlobPath(o.Digest))
 	if err != nil || manifest.Sum(b) != o.Digest {
 		return // it is found bad when the blobs are read
 	}
@@ -227,11 +228,11 @@ func (c *checker) blobs() []checkItem {
 // meanwhile or the record has gone.
 func (c *checker) missing(d Digest) {
 	named := slices.DeleteFunc(slices.Clone(c.named[d]), func(n Naming) bool {
-		_, err := os.Lstat(c.store.actionPath(n.Key))
+		_, err := faultfs.Lstat(c.store.actionPath(n.Key))
 		return err != nil
 	})
 	path := c.store.BlobPath(d)
-	if _, err := os.Lstat(path); err != nil && len(named) > 0 {
+	if _, err := faultfs.Lstat(path); err != nil && len(named) > 0 {
 		c.bad(Bad{What: c.what(d), Name: d.String(), Path: path, Why: "is missing", Named: named})
 	}
 }
@@ -344,7 +345,7 @@ func (s *Store) Remove(b Bad) error {
 	case "folder":
 		return fmt.Errorf("%s: %s", b.Path, b.Why)
 	case "state":
-		err = os.RemoveAll(b.Path)
+		err = faultfs.RemoveAll(b.Path)
 	default:
 		err = s.quarantine(b.Path)
 	}
@@ -360,7 +361,7 @@ func (s *Store) RemoveRecord(k Key) error { return s.quarantine(s.actionPath(k))
 // Measure returns the object that Put would make of the file or folder at path, and a
 // folder's entries. Every byte is read; nothing is stored.
 func Measure(ctx context.Context, path string) (Object, []manifest.Entry, error) {
-	info, err := os.Stat(path)
+	info, err := faultfs.Stat(path)
 	if err != nil {
 		return Object{}, nil, err
 	}
@@ -385,7 +386,7 @@ func Measure(ctx context.Context, path string) (Object, []manifest.Entry, error)
 }
 
 func measureFile(ctx context.Context, path string) (Digest, int64, error) {
-	f, err := os.Open(path)
+	f, err := faultfs.Open(path)
 	if err != nil {
 		return Digest{}, 0, err
 	}

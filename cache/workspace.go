@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
 
+	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
 )
 
@@ -34,7 +34,7 @@ type pinnedFile struct {
 // touched since an earlier run are not read. Of a folder, patterns choose files at
 // its top by name (path.Match); none are everything in it. Nothing is stored.
 func (s *Store) PinPath(ctx context.Context, path string, patterns []string) (Pin, error) {
-	info, err := os.Stat(path)
+	info, err := faultfs.Stat(path)
 	if err != nil {
 		return Pin{}, err
 	}
@@ -131,7 +131,7 @@ func (s *Store) pinFile(ctx context.Context, root string, f *pinnedFile) error {
 		}
 	}
 	hashed := s.files.now().UnixNano()
-	file, err := os.Open(path)
+	file, err := faultfs.Open(path)
 	if err != nil {
 		return err
 	}

@@ -95,10 +95,10 @@ func codeOf(err error) int {
 	switch {
 	case errors.As(err, &busy):
 		return exitBusy
-	case errors.As(err, &usage):
-		return exitUsage
 	case errors.As(err, &infrastructure), runner.IsInfrastructure(err):
 		return exitInfrastructure
+	case errors.As(err, &usage):
+		return exitUsage
 	}
 	return exitFailed
 }

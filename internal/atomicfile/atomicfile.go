@@ -4,10 +4,10 @@ package atomicfile
 
 import (
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
+
+	"pipe/internal/faultfs"
 )
 
 // Write puts data at path: temporary file beside it, sync, rename, sync of the
@@ -21,10 +21,10 @@ func Write(path string, data []byte, mode os.FileMode) error {
 	_, err = f.Write(data)
 	err = CloseSynced(f, err)
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = faultfs.Rename(f.Name(), path)
 	}
 	if err != nil {
-		os.Remove(f.Name())
+		faultfs.Remove(f.Name())
 		return err
 	}
 	return SyncDir(filepath.Dir(path))
@@ -33,31 +33,47 @@ func Write(path string, data []byte, mode os.FileMode) error {
 // TempPrefix begins the names of files that CreateTemp makes.
 const TempPrefix = ".tmp-"
 
-// CreateTemp makes a file of a new name in dir. Unlike os.CreateTemp it takes a
-// mode, before the umask.
-func CreateTemp(dir string, mode os.FileMode) (*os.File, error) {
-	for {
-		name := filepath.Join(dir, fmt.Sprintf("%s%016x", TempPrefix, rand.Uint64()))
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
-		if !errors.Is(err, os.ErrExist) {
-			return f, err
-		}
-	}
+// CreateTemp makes a file of a new name in dir. mode is before the umask.
+func CreateTemp(dir string, mode os.FileMode) (*faultfs.File, error) {
+	return faultfs.CreateTemp(dir, TempPrefix, mode)
 }
 
 // CloseSynced syncs, unless err is set already, and closes f. A failed sync is
 // never tried again: the kernel may have dropped the pages (Rebello et al. 2020),
 // so the caller throws the file away.
-func CloseSynced(f *os.File, err error) error {
+func CloseSynced(f *faultfs.File, err error) error {
 	if err == nil {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
 }
 
+// MkdirAll makes the folder at dir, and those above it, if they are not there, and makes
+// their names last.
+func MkdirAll(dir string) error {
+	info, err := faultfs.Stat(dir)
+	if err == nil && info.IsDir() {
+		return nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	above := filepath.Dir(dir)
+	if err == nil || above == dir {
+		return faultfs.Mkdir(dir, 0o777) // which says what is wrong
+	}
+	if err := MkdirAll(above); err != nil {
+		return err
+	}
+	if err := faultfs.Mkdir(dir, 0o777); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return SyncDir(above)
+}
+
 // SyncDir makes renames and new names in a folder last.
 func SyncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := faultfs.Open(dir)
 	if err != nil {
 		return err
 	}

@@ -7,12 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"pipe/internal/faultfs"
 )
 
 // Entry is one line of a tree's manifest.
@@ -130,7 +131,7 @@ func Walk(root string, visit func(rel string, mode byte) error) error {
 			return fmt.Errorf("%q: a file's name must be UTF-8", p)
 		}
 		if entry.IsDir() {
-			inside, err := os.ReadDir(p)
+			inside, err := faultfs.ReadDir(p)
 			if err == nil && len(inside) == 0 && rel != "." {
 				err = visit(rel, 'd')
 			}
@@ -142,7 +143,7 @@ func Walk(root string, visit func(rel string, mode byte) error) error {
 
 // WalkTop visits the files of root itself whose names match a pattern.
 func WalkTop(root string, patterns []string, visit func(rel string, mode byte) error) error {
-	entries, err := os.ReadDir(root)
+	entries, err := faultfs.ReadDir(root)
 	if err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func WalkTop(root string, patterns []string, visit func(rel string, mode byte) e
 }
 
 func visitFile(p, rel string, visit func(rel string, mode byte) error) error {
-	info, err := os.Stat(p) // follows a link
+	info, err := faultfs.Stat(p) // follows a link
 	switch {
 	case err != nil:
 		return err
@@ -180,7 +181,7 @@ func Folder(root string) (Digest, error) {
 	err := Walk(root, func(rel string, mode byte) error {
 		e := Entry{Path: rel, Mode: mode}
 		if mode != 'd' {
-			b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(rel)))
+			b, err := faultfs.ReadFile(filepath.Join(root, filepath.FromSlash(rel)))
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,6 @@
 
 package runner
 
-import "os"
+import "pipe/internal/faultfs"
 
-func exchange(a, b string) error { return exchangeInTwo(a, b, os.Rename) }
+func exchange(a, b string) error { return exchangeInTwo(a, b, faultfs.Rename) }

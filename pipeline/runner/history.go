@@ -15,6 +15,7 @@ import (
 
 	"pipe/cache"
 	"pipe/internal/atomicfile"
+	"pipe/internal/faultfs"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 type history struct {
 	store *cache.Store
 	id    string
-	file  *os.File
+	file  *faultfs.File
 }
 
 func newRunID(now time.Time) string {
@@ -36,7 +37,7 @@ func newRunID(now time.Time) string {
 }
 
 func startHistory(store *cache.Store, id string) (*history, error) {
-	f, err := os.OpenFile(filepath.Join(store.RunsDir(), id+openHistory), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := faultfs.OpenFile(filepath.Join(store.RunsDir(), id+openHistory), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	return &history{store: store, id: id, file: f}, err
 }
 
@@ -57,7 +58,7 @@ func (h *history) end() error {
 		return nil
 	}
 	h.file.Close()
-	b, err := os.ReadFile(h.file.Name())
+	b, err := faultfs.ReadFile(h.file.Name())
 	if err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func (h *history) end() error {
 	if err := atomicfile.Write(strings.TrimSuffix(h.file.Name(), openHistory)+endedHistory, frame, 0o666); err != nil {
 		return err
 	}
-	return os.Remove(h.file.Name())
+	return faultfs.Remove(h.file.Name())
 }
 
 // drop takes the history away: there is nothing to tell.
@@ -77,7 +78,7 @@ func (h *history) drop() error {
 		return nil
 	}
 	h.file.Close()
-	return os.Remove(h.file.Name())
+	return faultfs.Remove(h.file.Name())
 }
 
 // Past is a run as its history tells it.
@@ -101,7 +102,7 @@ func (p *Past) Result(stage string) (StageResult, bool) {
 // EachPast calls visit with the runs of a store, newest first, until it returns
 // false. Histories that cannot be read are passed over.
 func EachPast(store *cache.Store, visit func(p *Past) bool) error {
-	entries, err := os.ReadDir(store.RunsDir())
+	entries, err := faultfs.ReadDir(store.RunsDir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // there is no store yet
 	}
@@ -120,7 +121,7 @@ func EachPast(store *cache.Store, visit func(p *Past) bool) error {
 		if id == last {
 			continue // compressed, and the process died before it removed this one
 		}
-		b, err := os.ReadFile(filepath.Join(store.RunsDir(), e.Name()))
+		b, err := faultfs.ReadFile(filepath.Join(store.RunsDir(), e.Name()))
 		if err == nil && ended {
 			b, err = cache.Decompress(b)
 		}
@@ -153,7 +154,7 @@ func parseHistory(id string, b []byte) *Past {
 			p.Events = append(p.Events, e)
 		}
 	}
-	if p.Start.Type == "" {
+	if p.Start.Type == "" || p.Start.Run != "" && p.Start.Run != id { // it is another's
 		return nil
 	}
 	return p

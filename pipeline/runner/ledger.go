@@ -2,13 +2,17 @@ package runner
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"pipe/internal/atomicfile"
+	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
 )
 
@@ -49,12 +53,12 @@ type ledgerEntry struct {
 }
 
 // parseLedger reads a ledger. Lines that cannot be read, such as one that was cut
-// short, are passed over.
+// short or damaged, are passed over.
 func parseLedger(b []byte) []ledgerEntry {
 	var entries []ledgerEntry
 	for line := range bytes.Lines(b) {
 		var e ledgerEntry
-		if json.Unmarshal(line, &e) != nil {
+		if !sumHolds(bytes.TrimSuffix(line, []byte("\n"))) || json.Unmarshal(line, &e) != nil {
 			continue
 		}
 		if _, err := manifest.ParseDigest(e.Digest); err == nil {
@@ -64,13 +68,43 @@ func parseLedger(b []byte) []ledgerEntry {
 	return entries
 }
 
+// A line ends with a sum, the first bytes of the SHA-256 of all before it: a score that
+// a failing disk has changed must not decide. Lines of older ledgers have none.
+const (
+	sumBytes = 8
+	sumField = `,"sum":"`
+	sumEnd   = `"}`
+)
+
+// withSum returns a line, a JSON object, with its sum.
+func withSum(line []byte) []byte {
+	body := line[:len(line)-1]
+	return fmt.Appendf(nil, "%s%s%x%s", body, sumField, sumOf(body), sumEnd)
+}
+
+func sumOf(body []byte) []byte {
+	sum := sha256.Sum256(body)
+	return sum[:sumBytes]
+}
+
+// sumHolds says whether a line is as it was written, if it has a sum.
+func sumHolds(line []byte) bool {
+	at := len(line) - len(sumField) - 2*sumBytes - len(sumEnd)
+	if at < 0 || !bytes.HasPrefix(line[at:], []byte(sumField)) {
+		return true
+	}
+	sum := line[at+len(sumField) : len(line)-len(sumEnd)]
+	return string(sum) == hex.EncodeToString(sumOf(line[:at]))
+}
+
 // appendLedger adds a line to the ledger at path, below one that was cut short.
 func appendLedger(path string, e ledgerEntry) error {
 	line, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o666)
+	line = withSum(line)
+	f, err := faultfs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o666)
 	if err != nil {
 		return err
 	}
@@ -82,7 +116,10 @@ func appendLedger(path string, e ledgerEntry) error {
 		line = append([]byte("\n"), line...)
 	}
 	_, err = f.Write(append(line, '\n'))
-	return atomicfile.CloseSynced(f, err)
+	if err := atomicfile.CloseSynced(f, err); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(filepath.Dir(path))
 }
 
 // shelf is what the ledger says of a place.
@@ -186,7 +223,7 @@ type Publication struct {
 // was never published there.
 func PublicationOf(to, digest string) Publication {
 	p := Publication{Digest: digest}
-	b, err := os.ReadFile(place{to: filepath.Clean(to)}.ledger())
+	b, err := faultfs.ReadFile(place{to: filepath.Clean(to)}.ledger())
 	if err != nil {
 		return p
 	}
@@ -195,7 +232,7 @@ func PublicationOf(to, digest string) Publication {
 
 // LastPublication tells how what is published came to its place, by the ledger at path.
 func LastPublication(path string) (Publication, bool) {
-	b, err := os.ReadFile(path)
+	b, err := faultfs.ReadFile(path)
 	if err != nil {
 		return Publication{}, false
 	}

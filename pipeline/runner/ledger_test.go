@@ -1,6 +1,10 @@
 package runner
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -57,4 +61,29 @@ func FuzzLedger(f *testing.F) {
 			t.Fatal("what is published was rolled back")
 		}
 	})
+}
+
+func TestFlippedLedgerNeverSaysSomethingElse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger")
+	score := 0.5
+	if err := appendLedger(path, ledgerEntry{Digest: manifest.Sum(nil).String(), Score: &score, Decision: wasPublished, terms: terms{Base: "b"}}); err != nil {
+		t.Fatal(err)
+	}
+	line, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := parseLedger(line)
+	if len(want) != 1 {
+		t.Fatalf("got %d entries, want 1", len(want))
+	}
+	for at := range line {
+		for bit := range 8 {
+			flipped := bytes.Clone(line)
+			flipped[at] ^= 1 << bit
+			if got := parseLedger(flipped); len(got) > 0 && !reflect.DeepEqual(got, want) {
+				t.Fatalf("bit %d of byte %d: got %+v, want %+v or nothing", bit, at, got, want)
+			}
+		}
+	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"pipe/cache"
 	"pipe/internal/atomicfile"
+	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
 )
 
@@ -31,7 +32,7 @@ const (
 // link to elsewhere and, for a folder to be published, a file. A file at the place
 // of a file is what the pipeline says should be replaced.
 func checkPlace(to string, folder bool) error {
-	info, err := os.Lstat(to)
+	info, err := faultfs.Lstat(to)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -45,7 +46,7 @@ func checkPlace(to string, folder bool) error {
 		return fmt.Errorf("%s is a file, and a folder is to be published there; move it away", to)
 	}
 	if info.Mode()&fs.ModeSymlink != 0 {
-		target, err := os.Readlink(to)
+		target, err := faultfs.Readlink(to)
 		if err == nil && filepath.Dir(target) != filepath.Base(to)+versionsSuffix {
 			return fmt.Errorf("%s is a link to %s that pipe did not make; move it away", to, target)
 		}
@@ -72,7 +73,7 @@ func (p place) lock(ctx context.Context) (unlock func(), err error) {
 
 // linked is the digest of the version that the link names, or "".
 func (p place) linked() string {
-	target, err := os.Readlink(p.to)
+	target, err := faultfs.Readlink(p.to)
 	if err != nil {
 		return ""
 	}
@@ -83,7 +84,7 @@ func (p place) linked() string {
 // could not. candidate is the line for what is about to be published; it may be
 // empty.
 func (p place) read(candidate ledgerEntry) (*shelf, error) {
-	b, err := os.ReadFile(p.ledger())
+	b, err := faultfs.ReadFile(p.ledger())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -125,17 +126,20 @@ func (p place) put(o cache.Object) error {
 		return err
 	}
 	version := p.version(o.Digest.String())
-	if _, err := os.Lstat(version); errors.Is(err, fs.ErrNotExist) {
+	switch _, err := faultfs.Lstat(version); {
+	case errors.Is(err, fs.ErrNotExist):
 		return p.store.Place(o, version)
+	case err != nil:
+		return err
 	}
 	fresh := version + freshSuffix
-	if err := os.RemoveAll(fresh); err != nil { // of a run that was killed
+	if err := faultfs.RemoveAll(fresh); err != nil { // of a run that was killed
 		return err
 	}
 	if err := p.store.Place(o, fresh); err != nil {
 		return err
 	}
-	defer os.RemoveAll(fresh)
+	defer faultfs.RemoveAll(fresh)
 	if err := exchange(fresh, version); err != nil {
 		return err
 	}
@@ -157,12 +161,12 @@ const freshSuffix = ".fresh"
 // link makes the place a link to a version, in one step.
 func (p place) link(digest string) error {
 	temp := filepath.Join(p.versions(), fmt.Sprintf("%s%d", linkPrefix, os.Getpid()))
-	os.Remove(temp)
-	if err := os.Symlink(filepath.Join(filepath.Base(p.versions()), digest), temp); err != nil {
+	faultfs.Remove(temp)
+	if err := faultfs.Symlink(filepath.Join(filepath.Base(p.versions()), digest), temp); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, p.to); err != nil {
-		os.Remove(temp)
+	if err := faultfs.Rename(temp, p.to); err != nil {
+		faultfs.Remove(temp)
 		return err
 	}
 	return atomicfile.SyncDir(filepath.Dir(p.to))
@@ -171,12 +175,12 @@ func (p place) link(digest string) error {
 // drop removes the versions but the newest, and what killed processes left.
 func (p place) drop(s *shelf) {
 	keep := s.order[max(0, len(s.order)-keepVersions):]
-	entries, _ := os.ReadDir(p.versions())
+	entries, _ := faultfs.ReadDir(p.versions())
 	for _, e := range entries {
 		name, _, _ := strings.Cut(e.Name(), freshSuffix)
 		_, err := manifest.ParseDigest(name)
 		if err == nil && !slices.Contains(keep, e.Name()) || strings.HasPrefix(e.Name(), linkPrefix) {
-			os.RemoveAll(filepath.Join(p.versions(), e.Name()))
+			faultfs.RemoveAll(filepath.Join(p.versions(), e.Name()))
 		}
 	}
 }

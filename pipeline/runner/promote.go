@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"pipe/cache"
+	"pipe/internal/atomicfile"
 	"pipe/pipeline"
 )
 
@@ -56,7 +56,7 @@ func (r *Runner) promote(ctx context.Context, s *pipeline.Step, p pipeline.Publi
 		}
 		m.candidate.terms, m.candidate.Score = scored.terms, &scored.score
 	}
-	if err := os.MkdirAll(m.at.versions(), 0o777); err != nil {
+	if err := atomicfile.MkdirAll(m.at.versions()); err != nil {
 		return verdict{}, err
 	}
 	for {

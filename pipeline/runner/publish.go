@@ -3,10 +3,10 @@ package runner
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 
 	"pipe/cache"
+	"pipe/internal/faultfs"
 	"pipe/pipeline"
 )
 
@@ -55,7 +55,7 @@ func (r *Runner) publish(ctx context.Context, s *pipeline.Step, p pipeline.Publi
 // publishFile puts an ordinary file at a place.
 func (r *Runner) publishFile(ctx context.Context, o cache.Object, to string) (string, error) {
 	decision := wasPublished
-	if info, err := os.Lstat(to); err == nil && info.Mode().IsRegular() {
+	if info, err := faultfs.Lstat(to); err == nil && info.Mode().IsRegular() {
 		if pin, err := r.Store.PinPath(ctx, to, nil); err == nil {
 			if pin.Object.Digest == o.Digest {
 				return wasUnchanged, nil

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"time"
 
 	"pipe/cache"
+	"pipe/internal/faultfs"
 )
 
 // ErrNoVersion means that there is no earlier version to go back to.
@@ -31,7 +31,7 @@ type RolledBack struct {
 func Rollback(ctx context.Context, store *cache.Store, to string, steps int, now time.Time) (RolledBack, error) {
 	at := place{store: store, to: to}
 	done := RolledBack{To: to}
-	if _, err := os.Stat(at.versions()); errors.Is(err, fs.ErrNotExist) {
+	if _, err := faultfs.Stat(at.versions()); errors.Is(err, fs.ErrNotExist) {
 		return done, fmt.Errorf("%w: nothing was published as a folder at %s", ErrNoVersion, to)
 	}
 	if err := checkPlace(to, true); err != nil {
@@ -70,7 +70,7 @@ func Rollback(ctx context.Context, store *cache.Store, to string, steps int, now
 func (p place) earlier(s *shelf, steps int) (string, error) {
 	var there []string
 	for _, d := range slices.Backward(s.order[:max(0, len(s.order)-1)]) {
-		if _, err := os.Stat(p.version(d)); err == nil {
+		if _, err := faultfs.Stat(p.version(d)); err == nil {
 			there = append(there, d)
 		}
 	}

@@ -81,7 +81,8 @@ const maxRemakes = 3
 
 // Preflight finds what would stop the run before any work is done: parameters
 // that this build cannot honour, sources that are not there, resources that the
-// machine lacks. The error is a problem.List with all of it.
+// machine lacks. The error is a problem.List with all of it, or the system's if the
+// machine does not let it look.
 func (r *Runner) Preflight() error {
 	var problems problem.List
 	steps := r.Plan.Upstream(r.Targets)
@@ -104,11 +105,19 @@ func (r *Runner) Preflight() error {
 		for _, in := range s.Inputs {
 			if in.From == nil && !seen[in.Source] {
 				seen[in.Source] = true
-				problems = append(problems, r.checkSource(s, in)...)
+				list, err := r.checkSource(s, in)
+				if err != nil {
+					return err
+				}
+				problems = append(problems, list...)
 			}
 		}
 		for _, p := range s.Publish {
-			if err := r.checkPublication(s, p); err != nil {
+			err := r.checkPublication(s, p)
+			if IsInfrastructure(err) {
+				return fmt.Errorf("stage %q: publish: %w", s.Name, err)
+			}
+			if err != nil {
 				problems.Add(p.At().Problem("stage %q: publish: %v", s.Name, err))
 			}
 		}
@@ -118,25 +127,32 @@ func (r *Runner) Preflight() error {
 	return r.maskProblems(problems).Err()
 }
 
-// checkSource looks at what is connected to a port and lies in the workspace.
-func (r *Runner) checkSource(s *pipeline.Step, in pipeline.Input) problem.List {
-	say := func(message, hint string) problem.List {
-		return problem.List{in.At().Problem("stage %q: in: %s: %s", s.Name, in.Port.Name, message).WithHint("%s", hint)}
+// checkSource looks at what is connected to a port and lies in the workspace. The error
+// is the machine's.
+func (r *Runner) checkSource(s *pipeline.Step, in pipeline.Input) (problem.List, error) {
+	say := func(message, hint string) (problem.List, error) {
+		return problem.List{in.At().Problem("stage %q: in: %s: %s", s.Name, in.Port.Name, message).WithHint("%s", hint)}, nil
 	}
 	path := !pipeline.HasScheme(in.Source)
 	var wrong *source.Error
-	if err := r.Sources.Check(in.Source); errors.As(err, &wrong) {
+	err := r.Sources.Check(in.Source)
+	switch {
+	case IsInfrastructure(err):
+		return nil, fmt.Errorf("stage %q: in: %s: %w", s.Name, in.Port.Name, err)
+	case errors.As(err, &wrong):
 		if r.KeepGoing && path {
-			return nil // the stage fails, and the rest goes on
+			return nil, nil // the stage fails, and the rest goes on
 		}
 		return say(wrong.Message, wrong.Hint)
+	case err != nil:
+		return say(err.Error(), "")
 	}
 	if !path {
-		return nil
+		return nil, nil
 	}
 	info, err := os.Stat(in.Source)
 	if err != nil {
-		return nil // it was there a moment ago: the stage will tell
+		return nil, nil // it was there a moment ago: the stage will tell
 	}
 	switch {
 	case info.IsDir() && in.Port.Type == "file":
@@ -146,7 +162,7 @@ func (r *Runner) checkSource(s *pipeline.Step, in pipeline.Input) problem.List {
 	case info.IsDir() && len(in.Port.Files) == 0 && within(in.Source, r.Store.Dir()):
 		return say(fmt.Sprintf("the store %s lies in the folder %s: it would be an input of itself", r.Store.Dir(), in.Source), "put it elsewhere: --store DIR")
 	}
-	return nil
+	return nil, nil
 }
 
 // CheckInputs has the kinds look at their workspace inputs before anything runs. The
@@ -463,13 +479,6 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 
 // exitInterrupted is the exit code after Ctrl-C, by the shells' convention.
 const exitInterrupted = 130
-
-func exitOf(err error) int {
-	if IsInfrastructure(err) {
-		return 5
-	}
-	return 1
-}
 
 // emit hands an event to the sink and to the history.
 func (r *Runner) emit(e Event) {

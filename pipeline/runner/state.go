@@ -2,10 +2,10 @@ package runner
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 
 	"pipe/cache"
+	"pipe/internal/faultfs"
 	"pipe/pipeline"
 )
 
@@ -53,10 +53,10 @@ func (k *keptState) Load() (string, error) {
 		k.attempt.log.Warn("the newest saved state is damaged; going on from the one before it, or from the start", "damaged", damaged)
 	}
 	if err != nil || dir == "" {
-		return "", err
+		return "", faultOf(err)
 	}
 	k.saved = true
-	if b, err := os.ReadFile(filepath.Join(dir, stateLogFile)); err == nil {
+	if b, err := faultfs.ReadFile(filepath.Join(dir, stateLogFile)); err == nil {
 		k.attempt.log.resume(b)
 	}
 	return filepath.Join(dir, stateOwnFiles), nil
@@ -67,26 +67,31 @@ func (k *keptState) Commit(keep []string, write func(dir string) error) error {
 	for i, name := range keep {
 		paths[i] = stateOwnFiles + "/" + name
 	}
+	var failed error // of the stage
 	err := k.state.Commit(paths, func(dir string) error {
 		own := filepath.Join(dir, stateOwnFiles)
-		if err := os.MkdirAll(own, 0o777); err != nil {
+		if err := faultfs.MkdirAll(own, 0o777); err != nil {
 			return err
 		}
-		if err := write(own); err != nil {
-			return err
+		if failed = write(own); failed != nil {
+			return failed
 		}
-		return os.WriteFile(filepath.Join(dir, stateLogFile), k.attempt.log.lines(), 0o666)
+		return faultfs.WriteFile(filepath.Join(dir, stateLogFile), k.attempt.log.lines(), 0o666)
 	})
 	k.saved = k.saved || err == nil
 	if err == nil && !k.described {
 		k.described = k.describe(false) == nil
 	}
-	return err
+	if failed != nil {
+		return err
+	}
+	return faultOf(err)
 }
 
 func (k *keptState) Folder() (string, error) {
 	k.saved = true // whatever the program puts there stays
-	return k.state.Folder()
+	dir, err := k.state.Folder()
+	return dir, faultOf(err)
 }
 
 func (k *keptState) Discard() { k.discarded = true }

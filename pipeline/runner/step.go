@@ -12,10 +12,10 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"pipe/cache"
+	"pipe/internal/faultfs"
 	"pipe/pipeline"
 	"pipe/stages"
 )
@@ -197,7 +197,7 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) (e
 	defer a.closeAttachments()
 	a.dir = dir
 	for _, sub := range []string{"in", "out", "scratch", "attach"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
+		if err := faultfs.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
 			return err
 		}
 	}
@@ -288,7 +288,7 @@ func (a *attempt) inUsersWords(err error, inputs map[string]stages.Input) error 
 func (a *attempt) unlinkInputs() {
 	for _, b := range a.inputs {
 		dst := filepath.Join(a.dir, "in", b.input.Port.Name)
-		if _, err := os.Lstat(dst); err == nil && b.pin == nil {
+		if _, err := faultfs.Lstat(dst); err == nil && b.pin == nil {
 			_ = a.runner.Store.Dematerialize(b.content.Object, dst) // the stage has failed already
 		}
 	}
@@ -373,9 +373,9 @@ func (a *attempt) attach(name string) (io.WriteCloser, error) {
 		return nil, fmt.Errorf("internal error: attachment %q: a name is made of lower-case letters, digits, dots and dashes", name)
 	}
 	path := filepath.Join(a.dir, "attach", name)
-	f, err := os.Create(path)
+	f, err := faultfs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
-		return nil, err
+		return nil, faultOf(err)
 	}
 	file := &attachment{WriteCloser: a.runner.maskFile(f), name: name, path: path}
 	a.mu.Lock()
@@ -390,7 +390,12 @@ func (a *attempt) checkInputs(ctx context.Context) error {
 	for _, b := range a.inputs {
 		if b.pin == nil {
 			port := b.input.Port.Name
-			if err := a.runner.Store.Dematerialize(b.content.Object, filepath.Join(a.dir, "in", port)); err != nil {
+			err := a.runner.Store.Dematerialize(b.content.Object, filepath.Join(a.dir, "in", port))
+			switch {
+			case err == nil:
+			case !errors.Is(err, cache.ErrDamaged) || IsInfrastructure(err): // nobody knows what the stage did
+				return fmt.Errorf("input %s: %w", port, err)
+			default:
 				return fmt.Errorf("input %s (%s.%s) changed while running: %w; a stage must not write to its inputs", port, b.input.From.Name, b.input.FromPort, err)
 			}
 			continue
@@ -411,7 +416,7 @@ func (a *attempt) checkOutputs() error {
 	declared := map[string]bool{}
 	for _, o := range a.step.Outputs {
 		declared[o.Name] = true
-		info, err := os.Stat(filepath.Join(a.dir, "out", o.Name))
+		info, err := faultfs.Stat(filepath.Join(a.dir, "out", o.Name))
 		switch {
 		case errors.Is(err, os.ErrNotExist):
 			if !o.Optional {
@@ -423,7 +428,7 @@ func (a *attempt) checkOutputs() error {
 			missing = append(missing, fmt.Errorf("internal error: output %q is no %s", o.Name, o.Type()))
 		}
 	}
-	entries, err := os.ReadDir(filepath.Join(a.dir, "out"))
+	entries, err := faultfs.ReadDir(filepath.Join(a.dir, "out"))
 	if err != nil {
 		return err
 	}
@@ -442,7 +447,7 @@ func (a *attempt) commit(ctx context.Context, started time.Time, recompute bool)
 	record.Outputs = map[string]cache.Object{}
 	for _, o := range a.step.Outputs {
 		path := filepath.Join(a.dir, "out", o.Name)
-		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		if _, err := faultfs.Lstat(path); errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		object, err := store.Put(ctx, path)
@@ -607,15 +612,4 @@ func RecordLog(store *cache.Store, r *cache.Record) []Event {
 		}
 	}
 	return events
-}
-
-// IsInfrastructure says whether an error is the machine's fault and not the
-// stage's: a full or failing disk, a missing device.
-func IsInfrastructure(err error) bool {
-	for _, target := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, stages.ErrDevice} {
-		if errors.Is(err, target) {
-			return true
-		}
-	}
-	return false
 }

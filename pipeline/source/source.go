@@ -19,6 +19,7 @@ import (
 
 	"pipe/cache"
 	"pipe/internal/document"
+	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
 )
 
@@ -46,7 +47,7 @@ type Error struct{ Message, Hint string }
 func (e *Error) Error() string { return e.Message }
 
 // Check says whether a reference could be pinned, without reading content. The
-// error is an *Error.
+// error is an *Error, or the system's.
 func (s Sources) Check(ref string) error {
 	scheme, name, ok := strings.Cut(ref, ":")
 	if !ok || !isScheme(scheme) {
@@ -74,12 +75,12 @@ func (s Sources) Check(ref string) error {
 func isScheme(s string) bool { return len(s) > 1 && !strings.ContainsAny(s, `/\. `) }
 
 func checkPath(p string) error {
-	info, err := os.Stat(p)
+	info, err := faultfs.Stat(p)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return &Error{fmt.Sprintf("there is no file or folder %s", p), "paths are relative to the pipeline file, those of --set to the working directory"}
 	case err != nil:
-		return &Error{err.Error(), ""}
+		return err
 	case !info.IsDir() && !info.Mode().IsRegular():
 		return &Error{fmt.Sprintf("%s is neither a file nor a folder", p), ""}
 	}
@@ -154,17 +155,17 @@ func (p Pin) Fetch(dst string) error {
 		return err
 	}
 	if !p.linked {
-		return os.Symlink(root, dst)
+		return faultfs.Symlink(root, dst)
 	}
-	if err := os.Mkdir(dst, 0o777); err != nil {
+	if err := faultfs.Mkdir(dst, 0o777); err != nil {
 		return err
 	}
 	for _, f := range p.files {
 		target := filepath.Join(dst, filepath.FromSlash(f.Path))
-		if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
+		if err := faultfs.MkdirAll(filepath.Dir(target), 0o777); err != nil {
 			return err
 		}
-		if err := os.Symlink(filepath.Join(root, filepath.FromSlash(f.Path)), target); err != nil {
+		if err := faultfs.Symlink(filepath.Join(root, filepath.FromSlash(f.Path)), target); err != nil {
 			return err
 		}
 	}

@@ -29,6 +29,7 @@ var layers = []struct {
 	{"internal/logging", nil},
 	{"internal/redact", nil},
 	{"internal/document", []string{"internal/problem"}},
+	{"internal/stagename", []string{"internal/document"}},
 	{"internal/jsonfile", []string{"internal/problem"}},
 	{"internal/cron", []string{"internal/problem"}},
 	{"internal/schedule", []string{"internal/cron"}},

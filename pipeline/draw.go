@@ -33,8 +33,8 @@ func (p *Plan) DrawDOT(marks map[string]Mark) (string, error) {
 	}
 	for _, s := range p.Steps {
 		for _, in := range s.Inputs {
-			if in.From != nil {
-				_ = g.AddEdge(in.From.Name, s.Name) // a second edge between two steps is the same edge
+			for from := range in.Makers() {
+				_ = g.AddEdge(from.Name, s.Name) // a second edge between two steps is the same edge
 			}
 		}
 	}
@@ -73,12 +73,8 @@ func (p *Plan) DrawMermaid(marks map[string]Mark) string {
 		}
 	}
 	for _, s := range p.Steps {
-		var from []*Step
-		for _, in := range s.Inputs {
-			if in.From != nil && !slices.Contains(from, in.From) {
-				from = append(from, in.From)
-				fmt.Fprintf(&b, "  %s --> %s\n", id[in.From], id[s])
-			}
+		for _, from := range sources(s) {
+			fmt.Fprintf(&b, "  %s --> %s\n", id[from], id[s])
 		}
 	}
 	return b.String()
@@ -119,9 +115,13 @@ func (p *Plan) DrawASCII(marks map[string]Mark) string {
 // sources lists the steps that s reads from, each once.
 func sources(s *Step) []*Step {
 	var from []*Step
+	seen := map[*Step]bool{}
 	for _, in := range s.Inputs {
-		if in.From != nil && !slices.Contains(from, in.From) {
-			from = append(from, in.From)
+		for maker := range in.Makers() {
+			if !seen[maker] {
+				seen[maker] = true
+				from = append(from, maker)
+			}
 		}
 	}
 	return from

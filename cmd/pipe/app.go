@@ -58,6 +58,14 @@ type storeFlag struct {
 	Store string `help:"The store's folder." env:"PIPE_STORE" default:".pipe" placeholder:"DIR"`
 }
 
+// profileFlag is shared by the commands that resolve a file.
+type profileFlag struct {
+	Profile []string `help:"The profile of the file; several are laid over one another, the last on top: --profile a,b." placeholder:"NAME"`
+}
+
+// profile is the profile's name: of several a+b.
+func (f *profileFlag) profile() string { return strings.Join(f.Profile, pipeline.ProfileJoin) }
+
 // app is what the commands work with.
 type app struct {
 	ctx            context.Context

@@ -9,9 +9,9 @@ import (
 
 type graphCommand struct {
 	storeFlag
-	File    string `arg:"" optional:"" help:"The pipeline file; that of the newest run by default."`
-	Profile string `help:"The profile of the file." placeholder:"NAME"`
-	Format  string `enum:"ascii,dot,mermaid" default:"ascii" help:"ascii, dot or mermaid."`
+	File string `arg:"" optional:"" help:"The pipeline file; that of the newest run by default."`
+	profileFlag
+	Format string `enum:"ascii,dot,mermaid" default:"ascii" help:"ascii, dot or mermaid."`
 }
 
 // Run is called by kong.
@@ -20,7 +20,7 @@ func (c *graphCommand) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	plan, err := a.planFor(store, c.File, c.Profile, nil)
+	plan, err := a.planFor(store, c.File, c.profile(), nil)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (r *Runner) Advise(ctx context.Context) ([]Finding, error) {
 	for _, p := range r.Plan.Remarks {
 		a.list = append(a.list, Finding{Level: Warning, Problem: p})
 	}
-	for _, s := range r.Plan.Upstream(r.Targets) {
+	for _, s := range r.steps() {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -134,7 +134,7 @@ func (a *advisor) inputs(s *pipeline.Step, dir string) (inputs map[string]stages
 	inputs, whole = map[string]stages.Input{}, true
 	for _, in := range s.Inputs {
 		path := ""
-		if in.From == nil {
+		if in.IsSource() {
 			path, err = a.runner.Sources.Look(in.Source, in.Port.Files, filepath.Join(dir, in.Port.Name))
 			if wrong := (*source.Error)(nil); err != nil && !errors.As(err, &wrong) {
 				return nil, 0, false, err

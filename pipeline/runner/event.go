@@ -22,6 +22,9 @@ type Event struct {
 	Dir      string   `json:"dir,omitempty"` // the working directory
 	Set      []string `json:"set,omitempty"` // --set
 	Targets  []string `json:"targets,omitempty"`
+	// --only, --downstream
+	Only       []string `json:"only,omitempty"`
+	Downstream []string `json:"downstream,omitempty"`
 	Stages   []string `json:"stages,omitempty"` // of the run, in order
 
 	// stage_start, progress, log, retry, stage_end, publish, forecast

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"pipe/cache"
-	"pipe/internal/document"
 	"pipe/internal/problem"
 	"pipe/internal/redact"
 	"pipe/pipeline"
@@ -27,8 +25,11 @@ type Runner struct {
 	Sources source.Sources
 	Sink    Sink
 
-	Targets   []string // stages to bring up to date; none is all
-	Recompute []string // stages to run even if they are known
+	// Selectors of stages (pipeline.Plan.Select).
+	Targets    []string // to bring up to date; none is all
+	Only       []string // to run these alone: what they read must be known
+	Downstream []string // to run these and those that depend on them: what else they read must be known
+	Recompute  []string // to run even if they are known
 	Jobs      int      // stages at once; 0 is one a processor
 	KeepGoing bool     // a source that is not there fails its stage and not the run
 	Unlisted  bool     // the run is nobody's business: it leaves no history
@@ -54,6 +55,7 @@ type Runner struct {
 
 	mask    *redact.Mask // of the secrets of the run's stages
 	id      string
+	chosen  *selection
 	history *history
 	records map[string]*cache.Record // of the run's stages, when it has ended
 
@@ -78,29 +80,24 @@ const maxRemakes = 3
 // that this build cannot honour, sources that are not there, resources that the
 // machine lacks. The error is a problem.List with all of it.
 func (r *Runner) Preflight() error {
-	var problems problem.List
-	steps := r.Plan.Upstream(r.Targets)
-	for _, name := range slices.Concat(r.Targets, r.Recompute) {
-		if r.Plan.Step(name) == nil {
-			problems.Add(problem.At(r.Plan.File, 0, 0, "there is no stage %q", name).WithHint("%s", document.Suggest(name, r.Plan.Names())))
-		}
-	}
-	for _, name := range r.Recompute {
-		if s := r.Plan.Step(name); s != nil && !slices.Contains(steps, s) {
-			problems.Add(problem.At(r.Plan.File, 0, 0, "--recompute %s: the stage is not among those to run", name))
-		}
-	}
+	sel, problems := r.selected()
+	steps := sel.steps
 	seen := map[string]bool{}
+	var running []*pipeline.Step
 	for _, s := range steps {
-		for _, p := range s.Params.Refused() {
-			p.Message = fmt.Sprintf("stage %q: %s", s.Name, p.Message)
-			problems.Add(p)
-		}
 		for _, in := range s.Inputs {
-			if in.From == nil && !seen[in.Source] {
+			if in.IsSource() && !seen[in.Source] {
 				seen[in.Source] = true
 				problems = append(problems, r.checkSource(s, in)...)
 			}
+		}
+		if !r.mayRun(s) {
+			continue
+		}
+		running = append(running, s)
+		for _, p := range s.Params.Refused() {
+			p.Message = fmt.Sprintf("stage %q: %s", s.Name, p.Message)
+			problems.Add(p)
 		}
 		for _, p := range s.Publish {
 			if err := r.checkPublication(s, p); err != nil {
@@ -109,7 +106,7 @@ func (r *Runner) Preflight() error {
 		}
 	}
 	problems = append(problems, r.checkEnvironments(steps)...)
-	problems = append(problems, checkResources(r.Machine, steps)...)
+	problems = append(problems, checkResources(r.total(), running)...)
 	return r.maskProblems(problems, steps).Err()
 }
 
@@ -148,10 +145,10 @@ func (r *Runner) checkSource(s *pipeline.Step, in pipeline.Input) problem.List {
 // error is a problem.List.
 func (r *Runner) CheckInputs() error {
 	var problems problem.List
-	for _, s := range r.Plan.Upstream(r.Targets) {
+	for _, s := range r.steps() {
 		for _, in := range s.Inputs {
 			check := s.Kind.InputCheck(in.Port.Name)
-			if check == nil || in.From != nil || pipeline.HasScheme(in.Source) {
+			if check == nil || !in.IsSource() || pipeline.HasScheme(in.Source) {
 				continue
 			}
 			var list problem.List
@@ -185,7 +182,7 @@ func (r *Runner) checkPublication(s *pipeline.Step, p pipeline.Publication) erro
 	}
 	for _, step := range r.Plan.Steps {
 		for _, in := range step.Inputs {
-			if in.From != nil || pipeline.HasScheme(in.Source) {
+			if !in.IsSource() || pipeline.HasScheme(in.Source) {
 				continue
 			}
 			// A folder of which a port reads chosen files at its top may hold published things below.
@@ -242,9 +239,9 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 			return Summary{}, err
 		}
 	}
-	steps := r.Plan.Upstream(r.Targets)
+	steps := r.steps()
 	r.mask = redact.New(r.secrets(steps))
-	start := Event{Type: "run_start", Run: r.id, Pipeline: r.Plan.Name, Profile: r.Plan.Profile, File: r.Plan.File, Dir: r.Dir, Set: r.Plan.Set, Targets: r.Targets}
+	start := Event{Type: "run_start", Run: r.id, Pipeline: r.Plan.Name, Profile: r.Plan.Profile, File: r.Plan.File, Dir: r.Dir, Set: r.Plan.Set, Targets: r.Targets, Only: r.Only, Downstream: r.Downstream}
 	for _, s := range steps {
 		start.Stages = append(start.Stages, s.Name)
 	}
@@ -276,7 +273,7 @@ func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipe
 	for _, s := range steps {
 		states[s] = &state{}
 	}
-	free := newPool(r.Machine, r.Jobs)
+	free := newPool(r.total(), r.Machine.CPU, r.Jobs)
 	results := make(chan stepResult)
 	running := 0
 	for {
@@ -337,11 +334,10 @@ func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipe
 // brokenInput names the step, if any, that keeps s from ever being ready.
 func brokenInput(s *pipeline.Step, states map[*pipeline.Step]*state) string {
 	for _, in := range s.Inputs {
-		if in.From == nil {
-			continue
-		}
-		if st := states[in.From]; st.done && st.result.record == nil {
-			return "needs " + in.From.Name
+		for from := range in.Makers() {
+			if st := states[from]; st.done && st.result.record == nil {
+				return "needs " + from.Name
+			}
 		}
 	}
 	return ""
@@ -349,8 +345,10 @@ func brokenInput(s *pipeline.Step, states map[*pipeline.Step]*state) string {
 
 func ready(s *pipeline.Step, states map[*pipeline.Step]*state) bool {
 	for _, in := range s.Inputs {
-		if in.From != nil && !states[in.From].done {
-			return false
+		for from := range in.Makers() {
+			if !states[from].done {
+				return false
+			}
 		}
 	}
 	return true
@@ -359,8 +357,8 @@ func ready(s *pipeline.Step, states map[*pipeline.Step]*state) bool {
 func upstreamRecords(s *pipeline.Step, states map[*pipeline.Step]*state) map[*pipeline.Step]*cache.Record {
 	records := map[*pipeline.Step]*cache.Record{}
 	for _, in := range s.Inputs {
-		if in.From != nil {
-			records[in.From] = states[in.From].result.record
+		for from := range in.Makers() {
+			records[from] = states[from].result.record
 		}
 	}
 	return records
@@ -409,6 +407,9 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 		if ctx.Err() != nil || r.stopped() {
 			sum.Exit = exitInterrupted
 			break
+		}
+		if !r.mayRun(s) {
+			continue
 		}
 		for _, p := range s.Publish {
 			if record := states[s].result.record; record != nil {
@@ -464,7 +465,7 @@ func (r *Runner) ID() string { return r.id }
 // Summaries returns what the stages of the run, in order, have to say at its end.
 func (r *Runner) Summaries() []string {
 	var texts []string
-	for _, s := range r.Plan.Upstream(r.Targets) {
+	for _, s := range r.steps() {
 		if record := r.records[s.Name]; record != nil {
 			if o, ok := record.Attachments[stages.SummaryName]; ok {
 				if b, err := r.Store.ReadBlob(o.Digest); err == nil {

@@ -25,7 +25,7 @@ type Event struct {
 	// --only, --downstream
 	Only       []string `json:"only,omitempty"`
 	Downstream []string `json:"downstream,omitempty"`
-	Stages   []string `json:"stages,omitempty"` // of the run, in order
+	Stages     []string `json:"stages,omitempty"` // of the run, in order
 
 	// stage_start, progress, log, retry, stage_end, publish, forecast
 	Stage   string  `json:"stage,omitempty"`

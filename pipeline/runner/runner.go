@@ -30,10 +30,10 @@ type Runner struct {
 	Only       []string // to run these alone: what they read must be known
 	Downstream []string // to run these and those that depend on them: what else they read must be known
 	Recompute  []string // to run even if they are known
-	Jobs      int      // stages at once; 0 is one a processor
-	KeepGoing bool     // a source that is not there fails its stage and not the run
-	Unlisted  bool     // the run is nobody's business: it leaves no history
-	IfChanged bool     // a run in which nothing happens leaves no history
+	Jobs       int      // stages at once; 0 is one a processor
+	KeepGoing  bool     // a source that is not there fails its stage and not the run
+	Unlisted   bool     // the run is nobody's business: it leaves no history
+	IfChanged  bool     // a run in which nothing happens leaves no history
 
 	MaxWait time.Duration // how long to wait for what other runs compute, in all; 0 is without end
 

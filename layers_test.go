@@ -26,6 +26,7 @@ var layers = []struct {
 	{"internal/atomicfile", nil},
 	{"internal/manifest", nil},
 	{"internal/metrics", nil},
+	{"internal/linediff", nil},
 	{"internal/logging", nil},
 	{"internal/redact", nil},
 	{"internal/document", []string{"internal/problem"}},

@@ -65,7 +65,7 @@ var (
 	paramName    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 )
 
-var topKeys = []string{"pipeline", "params", "profiles", "resources", "stages", "on_failure", "on_success"}
+var topKeys = []string{"pipeline", "params", "profiles", "resources", "stages", "on_success", "on_failure"}
 
 // Parse parses a pipeline file. The error is a problem.List. What is wrong with a
 // file that can be read at all is said by Resolve, all at once.

@@ -72,8 +72,11 @@ func (r *resolver) totals(n *document.Node) Totals {
 		return t
 	}
 	known, named := splitResources(n)
-	var node totalsNode
-	r.problems = append(r.problems, document.Decode(known, &node, "resources: key", known)...)
+	var into struct {
+		Resources totalsNode `yaml:"resources" help:"what there is"`
+	}
+	r.problems = append(r.problems, document.Decode(known, &into, "key", known)...)
+	node := into.Resources
 	t.CPU, t.GPU = node.CPU, node.GPU
 	if node.Memory != nil {
 		if size, ok := r.size("resources: memory", n.Get("memory"), *node.Memory); ok {
@@ -96,7 +99,8 @@ func (r *resolver) totals(n *document.Node) Totals {
 	return t
 }
 
-// splitResources parts what every machine has from what the file alone knows of.
+// splitResources parts what every machine has, as resources: of a map, from what the
+// file alone knows of.
 func splitResources(n *document.Node) (known *document.Node, named []document.Entry) {
 	c := *n
 	c.Entries = nil
@@ -107,7 +111,7 @@ func splitResources(n *document.Node) (known *document.Node, named []document.En
 			named = append(named, e)
 		}
 	}
-	return &c, named
+	return &document.Node{Kind: document.Map, Pos: n.Pos, Entries: []document.Entry{{Key: "resources", Pos: n.Pos, Value: &c}}}, named
 }
 
 func (r *resolver) size(what string, at *document.Node, text string) (int64, bool) {
@@ -131,8 +135,11 @@ func (r *resolver) resources(s *Step, n *document.Node) {
 		return
 	}
 	known, named := splitResources(n)
-	var node resourcesNode
-	r.addFor(s, document.Decode(known, &node, "key", known))
+	var into struct {
+		Resources resourcesNode `yaml:"resources" help:"what the stage takes"`
+	}
+	r.addFor(s, document.Decode(known, &into, "key", known))
+	node := into.Resources
 	s.Resources.CPU, s.Resources.GPU = node.CPU, node.GPU
 	if node.Memory != "" {
 		s.Resources.Memory, _ = r.size(fmt.Sprintf("stage %q: resources.memory", s.Name), n.Find("memory"), node.Memory)

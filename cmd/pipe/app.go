@@ -29,6 +29,7 @@ import (
 type commands struct {
 	Run      runCommand      `cmd:"" help:"Bring a pipeline up to date."`
 	Check    checkCommand    `cmd:"" help:"Find every mistake in a pipeline and every setting that makes no sense; run nothing."`
+	Fmt      fmtCommand      `cmd:"" help:"Write a pipeline file in its one form; comments and meaning stay."`
 	Status   statusCommand   `cmd:"" help:"Show what is up to date and what would run."`
 	Graph    graphCommand    `cmd:"" help:"Draw a pipeline with the state of each stage."`
 	Get      getCommand      `cmd:"" help:"Copy an output of the last run out of the store."`

@@ -82,6 +82,7 @@ const maxRemakes = 3
 func (r *Runner) Preflight() error {
 	sel, problems := r.selected()
 	steps := sel.steps
+	sources := r.workspaceInputs()
 	seen := map[string]bool{}
 	var running []*pipeline.Step
 	for _, s := range steps {
@@ -100,7 +101,7 @@ func (r *Runner) Preflight() error {
 			problems.Add(p)
 		}
 		for _, p := range s.Publish {
-			if err := r.checkPublication(s, p); err != nil {
+			if err := r.checkPublication(s, p, sources); err != nil {
 				problems.Add(p.At().Problem("stage %q: publish: %v", s.Name, err))
 			}
 		}
@@ -173,22 +174,17 @@ func within(dir, path string) bool {
 
 // checkPublication refuses a place that is the pipeline's own, or holds what pipe
 // did not put there.
-func (r *Runner) checkPublication(s *pipeline.Step, p pipeline.Publication) error {
+func (r *Runner) checkPublication(s *pipeline.Step, p pipeline.Publication, sources []workspaceInput) error {
 	if within(p.To, r.Plan.File) {
 		return fmt.Errorf("%s is, or holds, the pipeline file", p.To)
 	}
 	if within(p.To, r.storeDir()) || within(r.storeDir(), p.To) {
 		return fmt.Errorf("%s is, or holds, or lies in, the store", p.To)
 	}
-	for _, step := range r.Plan.Steps {
-		for _, in := range step.Inputs {
-			if !in.IsSource() || pipeline.HasScheme(in.Source) {
-				continue
-			}
-			// A folder of which a port reads chosen files at its top may hold published things below.
-			if within(p.To, in.Source) || within(in.Source, p.To) && len(in.Port.Files) == 0 {
-				return fmt.Errorf("%s is, or holds, or lies in, the input %s of stage %q", p.To, in.Source, step.Name)
-			}
+	for _, in := range sources {
+		// A folder of which a port reads chosen files at its top may hold published things below.
+		if within(p.To, in.Source) || within(in.Source, p.To) && len(in.Port.Files) == 0 {
+			return fmt.Errorf("%s is, or holds, or lies in, the input %s of stage %q", p.To, in.Source, in.step.Name)
 		}
 	}
 	o, _ := s.Output(p.Port)

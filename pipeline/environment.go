@@ -90,7 +90,7 @@ func (r *resolver) names(s *Step, key string, n *document.Node) []*document.Node
 	if n == nil || n.Kind == document.Null {
 		return nil
 	}
-	if n.Kind != document.List {
+	if n = r.scope.node(n, false); n.Kind != document.List {
 		r.problems.Add(n.Problem("stage %q: %s: must be a list of names, got %s", s.Name, key, n.Describe()))
 		return nil
 	}

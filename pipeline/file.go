@@ -16,12 +16,13 @@ type File struct {
 	Path string // as it was given
 	Name string
 
-	params   *document.Node
-	profiles []document.Entry
-	stages   *document.Node
-	hooks    []document.Entry
-	root     *document.Node
-	problems problem.List // of the frame; Resolve adds those of the stages
+	params    *document.Node
+	profiles  []document.Entry
+	resources *document.Node
+	stages    *document.Node
+	hooks     []document.Entry
+	root      *document.Node
+	problems  problem.List // of the frame; Resolve adds those of the stages
 }
 
 // Profiles lists the names of the file's profiles, without the default one.
@@ -64,7 +65,7 @@ var (
 	paramName    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 )
 
-var topKeys = []string{"pipeline", "params", "profiles", "stages", "on_failure", "on_success"}
+var topKeys = []string{"pipeline", "params", "profiles", "resources", "stages", "on_success", "on_failure"}
 
 // Parse parses a pipeline file. The error is a problem.List. What is wrong with a
 // file that can be read at all is said by Resolve, all at once.
@@ -91,6 +92,8 @@ func Parse(path string, text []byte) (*File, error) {
 		case "profiles":
 			problems = append(problems, checkNames(e.Value, "profiles", profileName, "letters, digits, dots, dashes and underscores")...)
 			f.profiles = e.Value.Entries
+		case "resources":
+			f.resources = e.Value
 		case "stages":
 			f.stages = e.Value
 			problems = append(problems, checkNames(e.Value, "stages", stageName, "lower-case letters, digits and dashes")...)
@@ -126,7 +129,7 @@ func checkNames(n *document.Node, what string, form *regexp.Regexp, made string)
 		if !form.MatchString(e.Key) {
 			problems.Add(n.KeyProblem(e, "%s: the name %q must be made of %s", what, e.Key, made))
 		}
-		if what == "stages" && e.Key == "params" || what == "profiles" && e.Key == DefaultProfile {
+		if what == "stages" && (e.Key == "params" || e.Key == "matrix") || what == "profiles" && e.Key == DefaultProfile {
 			problems.Add(n.KeyProblem(e, "%s: the name %q is reserved", what, e.Key))
 		}
 	}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"pipe/internal/document"
@@ -16,6 +17,7 @@ var reference = regexp.MustCompile(`\$\$\{|\$\{([^}]*)\}`)
 type scope struct {
 	pipeline, profile string
 	params            *document.Node
+	matrix            *Combination // of the step that is being resolved; nil without a matrix
 
 	resolving map[string]bool // params being resolved, to find circles
 	resolved  map[string]*document.Node
@@ -35,21 +37,47 @@ func (s *scope) node(n *document.Node, ports bool) *document.Node {
 	case document.String:
 		return s.text(n, ports)
 	case document.List:
-		c := *n
-		c.Items = make([]*document.Node, len(n.Items))
-		for i, item := range n.Items {
-			c.Items[i] = s.node(item, ports)
-		}
-		return &c
+		return s.list(n, ports)
 	case document.Map:
-		c := *n
-		c.Entries = make([]document.Entry, len(n.Entries))
-		for i, e := range n.Entries {
-			c.Entries[i] = document.Entry{Key: e.Key, Pos: e.Pos, Value: s.node(e.Value, ports)}
-		}
-		return &c
+		return s.dictionary(n, ports)
 	}
 	return n
+}
+
+// list and dictionary copy what changes and no more: the steps of a matrix share the
+// rest.
+func (s *scope) list(n *document.Node, ports bool) *document.Node {
+	c := n
+	for i, item := range n.Items {
+		value := s.node(item, ports)
+		if value == item {
+			continue
+		}
+		if c == n {
+			whole := *n
+			whole.Items = slices.Clone(n.Items)
+			c = &whole
+		}
+		c.Items[i] = value
+	}
+	return c
+}
+
+func (s *scope) dictionary(n *document.Node, ports bool) *document.Node {
+	c := n
+	for i, e := range n.Entries {
+		value := s.node(e.Value, ports)
+		if value == e.Value {
+			continue
+		}
+		if c == n {
+			whole := *n
+			whole.Entries = slices.Clone(n.Entries)
+			c = &whole
+		}
+		c.Entries[i].Value = value
+	}
+	return c
 }
 
 func (s *scope) text(n *document.Node, ports bool) *document.Node {
@@ -98,10 +126,13 @@ func (s *scope) origin(n *document.Node, ports bool) *document.Node {
 	if at == nil || at[0] != 0 || at[2] < 0 || isPort(n.Text[at[2]:at[3]], ports) {
 		return n
 	}
-	if name, ok := strings.CutPrefix(n.Text[at[2]:at[3]], "params."); ok {
-		if value := s.resolved[name]; value != nil && value.File() != n.File() {
-			return value
-		}
+	name := n.Text[at[2]:at[3]]
+	value := s.matrix.value(strings.TrimPrefix(name, "matrix."))
+	if param, ok := strings.CutPrefix(name, "params."); ok {
+		value = s.resolved[param]
+	}
+	if value != nil && value.File() != n.File() {
+		return value
 	}
 	return n
 }
@@ -124,6 +155,8 @@ func (s *scope) lookup(n *document.Node, name string) *document.Node {
 		return document.NewString(s.profile, n)
 	case strings.HasPrefix(name, "params."):
 		return s.param(n, strings.TrimPrefix(name, "params."))
+	case strings.HasPrefix(name, "matrix."):
+		return s.variable(n, strings.TrimPrefix(name, "matrix."))
 	}
 	p := n.Problem("${%s} means nothing here", name)
 	p.Hint = "known are ${params.NAME}, ${pipeline} and ${profile}; ${STAGE.OUTPUT} stands alone, under in:"
@@ -145,8 +178,24 @@ func (s *scope) param(n *document.Node, name string) *document.Node {
 		return nil
 	}
 	s.resolving[name] = true
+	matrix := s.matrix
+	s.matrix = nil // a parameter is the same in every step
 	value = s.node(value, false)
+	s.matrix = matrix
 	delete(s.resolving, name)
 	s.resolved[name] = value
 	return value
+}
+
+// variable returns the value that a matrix variable has in the step.
+func (s *scope) variable(n *document.Node, name string) *document.Node {
+	if value := s.matrix.value(name); value != nil {
+		return value
+	}
+	if s.matrix == nil {
+		s.problems.Add(n.Problem("${matrix.%s} means nothing here", name).WithHint("it stands in a stage that has a matrix: matrix: { %s: [ … ] }", name))
+	} else {
+		s.problems.Add(n.Problem("the matrix has no variable %q", name).WithHint("%s", document.Suggest(name, s.matrix.Names)))
+	}
+	return nil
 }

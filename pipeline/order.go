@@ -20,8 +20,8 @@ func newGraph(steps []*Step) graph.Graph[string, *Step] {
 	}
 	for _, s := range steps {
 		for _, in := range s.Inputs {
-			if in.From != nil {
-				_ = g.AddEdge(in.From.Name, s.Name) // a second edge between two steps is the same edge
+			for from := range in.Makers() {
+				_ = g.AddEdge(from.Name, s.Name) // a second edge between two steps is the same edge
 			}
 		}
 	}
@@ -41,13 +41,12 @@ func sortSteps(steps []*Step) (sorted []*Step, cycles [][]*Step) {
 	readers := make([][]int, len(steps))
 	for i, s := range steps {
 		for _, in := range s.Inputs {
-			if in.From == nil {
-				continue
-			}
-			from := position[in.From]
-			if !slices.Contains(readers[from], i) {
-				readers[from] = append(readers[from], i)
-				missing[i]++
+			for maker := range in.Makers() {
+				from := position[maker]
+				if n := len(readers[from]); n == 0 || readers[from][n-1] != i { // i rises: it can only be the last
+					readers[from] = append(readers[from], i)
+					missing[i]++
+				}
 			}
 		}
 	}
@@ -115,9 +114,10 @@ func walkCycle(members map[*Step]bool, position map[*Step]int) []*Step {
 		back = append(back, at)
 		var next *Step
 		for _, in := range at.Inputs {
-			if in.From != nil && members[in.From] {
-				next = in.From
-				break
+			for from := range in.Makers() {
+				if next == nil && members[from] {
+					next = from
+				}
 			}
 		}
 		if next == nil {

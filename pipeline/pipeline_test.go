@@ -191,7 +191,7 @@ func TestUpstreamIsWhatAStageNeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, s := range p.Upstream([]string{"two"}) {
+	for _, s := range p.Upstream([]*Step{p.Step("two")}) {
 		names = append(names, s.Name)
 	}
 	if got := strings.Join(names, " "); got != "one two" {

@@ -1,10 +1,12 @@
 package pipeline
 
 import (
+	"iter"
 	"time"
 
 	"pipe/internal/document"
 	"pipe/internal/problem"
+	"pipe/internal/stagename"
 	"pipe/stages"
 )
 
@@ -18,15 +20,19 @@ type Plan struct {
 	File    string   // as it was given
 	Set     []string // of Options
 	Steps   []*Step  // every step after the steps that it reads from
+	Totals  Totals   // what the file declares that there is to share out
 	Hooks   Hooks
 
 	// Remarks are what makes no sense about the file and is no mistake.
 	Remarks problem.List
+
+	index func() index // found once, when it is first asked for
 }
 
-// Step is a stage bound to its kind.
+// Step is a stage bound to its kind; of a stage with a matrix, one combination of it.
 type Step struct {
 	Name      string
+	Matrix    *Combination // nil without a matrix
 	Kind      *stages.Kind
 	Params    stages.Params
 	Inputs    []Input // in the order of the kind's ports; of an open kind, of the file
@@ -45,13 +51,18 @@ type Step struct {
 	at *document.Node
 }
 
-// Input is what is connected to an input port: the output of another step or a
-// source.
+// Input is what is connected to an input port: the output of another step, those of
+// combinations of a matrix stage gathered in a folder, or a source.
 type Input struct {
 	Port stages.InputPort
 
 	From     *Step
 	FromPort string
+
+	// Gathered are the steps whose outputs FromPort come together in one folder, each
+	// under the values in its name; From is then nil. The list is shared.
+	Gathered []*Step
+	selector string // by which they were chosen, as in train[*]
 
 	// Source is a path, absolute or relative to the working directory, or a
 	// reference with a scheme ("builtin:…").
@@ -72,23 +83,8 @@ type Publication struct {
 	at *document.Node
 }
 
-// Resources are what a stage takes of the machine while it runs. They are never
-// part of a key.
-type Resources struct {
-	CPU    int   // processors
-	GPU    int   // devices
-	Memory int64 // bytes
-}
-
 // Step returns the step of that name, or nil.
-func (p *Plan) Step(name string) *Step {
-	for _, s := range p.Steps {
-		if s.Name == name {
-			return s
-		}
-	}
-	return nil
-}
+func (p *Plan) Step(name string) *Step { return p.names().steps[name] }
 
 // Names lists the steps in order.
 func (p *Plan) Names() []string {
@@ -99,35 +95,6 @@ func (p *Plan) Names() []string {
 	return names
 }
 
-// Upstream returns the steps that the named ones need, themselves included, in
-// the plan's order. No names are all steps.
-func (p *Plan) Upstream(names []string) []*Step {
-	if len(names) == 0 {
-		return p.Steps
-	}
-	wanted := map[string]bool{}
-	for _, n := range names {
-		wanted[n] = true
-	}
-	for i := len(p.Steps) - 1; i >= 0; i-- {
-		if !wanted[p.Steps[i].Name] {
-			continue
-		}
-		for _, in := range p.Steps[i].Inputs {
-			if in.From != nil {
-				wanted[in.From.Name] = true
-			}
-		}
-	}
-	var steps []*Step
-	for _, s := range p.Steps {
-		if wanted[s.Name] {
-			steps = append(steps, s)
-		}
-	}
-	return steps
-}
-
 // Output returns the step's output port of that name.
 func (s *Step) Output(name string) (stages.OutputPort, bool) {
 	for _, o := range s.Outputs {
@@ -136,6 +103,37 @@ func (s *Step) Output(name string) (stages.OutputPort, bool) {
 		}
 	}
 	return stages.OutputPort{}, false
+}
+
+// Stage is the name of the step's stage in the file.
+func (s *Step) Stage() string { return stagename.Base(s.Name) }
+
+// IsSource says whether no step makes what the input reads.
+func (in *Input) IsSource() bool { return in.From == nil && in.Gathered == nil }
+
+// Makers are the steps that make what the input reads.
+func (in *Input) Makers() iter.Seq[*Step] {
+	return func(yield func(*Step) bool) {
+		if in.From != nil && !yield(in.From) {
+			return
+		}
+		for _, s := range in.Gathered {
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// Output names what the input reads of other steps: "train.data", "train[*].data".
+func (in *Input) Output() string {
+	switch {
+	case in.From != nil:
+		return in.From.Name + "." + in.FromPort
+	case in.Gathered != nil:
+		return in.selector + "." + in.FromPort
+	}
+	return ""
 }
 
 // At is the place of the stage in the file, for problems.

@@ -28,12 +28,17 @@ func (r *resolver) unlessWorse(s *Step, output string, n *document.Node) *Input 
 	}
 	i := slices.Index(names, n.Text)
 	if i < 0 {
-		if r.raw[s.Name].In.Get(n.Text) == nil { // else what is wrong with it was said
+		if r.templates[s.Name].raw.In.Get(n.Text) == nil { // else what is wrong with it was said
 			r.problems.Add(wrong("the stage has no input %q", n.Text).WithHint("%s", document.Suggest(n.Text, names)))
 		}
 		return nil
 	}
 	in := s.Inputs[i]
+	if in.Gathered != nil {
+		r.problems.Add(wrong("input %q gathers %s, and no one of them made the score", n.Text, in.Output()).
+			WithHint("connect a stage to it that looks at all of them and writes one score.json"))
+		return nil
+	}
 	if in.From == nil {
 		r.problems.Add(wrong("input %q is %s, and no output of a stage", n.Text, in.Source).
 			WithHint(`connect it to what a stage makes that writes score.json, as in: in: { %s: "${sanity-sweep.report}" }`, n.Text))

@@ -5,16 +5,17 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
+	"sync"
 
 	"pipe/internal/document"
 	"pipe/internal/problem"
+	"pipe/internal/stagename"
 	"pipe/stages"
 )
 
 // Options choose what a File is resolved for.
 type Options struct {
-	Profile string   // "" is the default one
+	Profile string   // "" is the default one; a+b lays b over a
 	Set     []string // stage.key=value or params.key=value
 }
 
@@ -26,22 +27,23 @@ func (f *File) Resolve(kinds *stages.Registry, opts Options) (*Plan, error) {
 		opts.Profile = DefaultProfile
 	}
 	names := append([]string{DefaultProfile}, f.Profiles()...)
+	if err := f.checkStack(opts.Profile, names); err != nil {
+		return nil, err
+	}
 	if !slices.Contains(names, opts.Profile) {
-		return nil, problem.List{f.root.Problem("there is no profile %q", opts.Profile).WithHint("%s", document.Suggest(opts.Profile, names))}
+		names = append(names, opts.Profile)
 	}
 	sets, problems := parseSets(opts.Set, f.stages, f.params)
 	problems = append(problems, f.problems...)
 	var plan *Plan
 	used := map[string]bool{}
 	for _, name := range names {
-		overlay := (*document.Node)(nil)
-		for _, p := range f.profiles {
-			if p.Key == name {
-				overlay = p.Value
-			}
-		}
 		r := &resolver{file: f, kinds: kinds}
-		params, stageNodes := document.Merge(f.params, known(overlay.Get("params"), f.params)), document.Merge(f.stages, known(overlay.Get("stages"), f.stages))
+		params, stageNodes := f.params, f.stages
+		for _, overlay := range f.overlays(name) {
+			params = document.Merge(params, known(overlay.Get("params"), f.params))
+			stageNodes = document.Merge(stageNodes, known(overlay.Get("stages"), f.stages))
+		}
 		if name == opts.Profile {
 			params, stageNodes = document.Merge(params, sets.Get("params")), document.Merge(stageNodes, sets.Get("stages"))
 		}
@@ -60,7 +62,7 @@ func (f *File) Resolve(kinds *stages.Registry, opts Options) (*Plan, error) {
 	if err := unique(problems).Err(); err != nil {
 		return nil, err
 	}
-	plan.Remarks = f.unusedParams(used)
+	plan.Remarks = append(plan.Remarks, f.unusedParams(used)...)
 	return plan, nil
 }
 
@@ -100,8 +102,10 @@ type resolver struct {
 	scope    *scope
 	problems problem.List
 
-	steps map[string]*Step
-	raw   map[string]*stageNode
+	plan      *Plan
+	templates map[string]*template
+	unpaired  map[*document.Node]bool // references that were found to mean nothing
+	gathers   int                     // connections of gathered inputs
 }
 
 // stageNode is a stage as it stands in the file.
@@ -111,57 +115,63 @@ type stageNode struct {
 	Out       *document.Node `yaml:"out" help:"output ports, of kinds that leave them to the stage"`
 	With      *document.Node `yaml:"with" help:"parameters"`
 	Publish   *document.Node `yaml:"publish" help:"outputs to put at a path"`
-	Resources resourcesNode  `yaml:"resources" help:"what the stage takes of the machine"`
+	Matrix    *document.Node `yaml:"matrix" help:"variables and their values, of which every combination is a stage"`
+	Resources *document.Node `yaml:"resources" help:"what the stage takes of the machine"`
 	Env       *document.Node `yaml:"env" help:"environment variables that the program sees"`
 	Secrets   *document.Node `yaml:"secrets" help:"environment variables that the program sees and nobody else"`
 	Tools     *document.Node `yaml:"tools" help:"programs on PATH that the stage uses"`
-	Timeout   *time.Duration `yaml:"timeout" help:"how long an attempt may take"`
+	Timeout   *document.Node `yaml:"timeout" help:"how long an attempt may take"`
 	Retries   *document.Node `yaml:"retries" help:"how often a stage that fails is tried again"`
-}
-
-type resourcesNode struct {
-	CPU    int    `yaml:"cpu" default:"1" min:"1" help:"processors"`
-	GPU    int    `yaml:"gpu" default:"0" min:"0" help:"GPUs"`
-	Memory string `yaml:"memory" default:"0" help:"bytes, as in 4GiB"`
 }
 
 func (r *resolver) resolve(stageNodes *document.Node) *Plan {
 	plan := &Plan{Name: r.file.Name, File: r.file.Path}
-	r.steps, r.raw = map[string]*Step{}, map[string]*stageNode{}
-	var order []*Step
+	r.plan, r.templates, r.unpaired = plan, map[string]*template{}, map[*document.Node]bool{}
+	plan.Totals = r.totals(r.file.resources)
+	var order []*template
+	budget := document.MaxStages
 	if stageNodes != nil {
+		budget -= len(stageNodes.Entries)
 		for _, e := range stageNodes.Entries {
-			if s := r.declare(e); s != nil {
-				order = append(order, s)
+			if t := r.declare(e, budget+1); t != nil {
+				order = append(order, t)
+				budget -= max(len(t.steps)-1, 0)
 			}
 		}
 	}
+	order = slices.DeleteFunc(order, func(t *template) bool { return len(t.steps) == 0 })
 	// Every step is known before any is connected: a reference may point forward.
-	for _, s := range order {
-		r.connect(s)
+	for _, t := range order {
+		r.resolveInputs(t)
 	}
-	for _, s := range order {
-		r.bind(s)
+	var steps []*Step
+	for _, t := range order {
+		r.resolveRest(t)
+		t.rename()
+		steps = append(steps, t.steps...)
+		plan.Remarks = append(plan.Remarks, t.remarks()...)
 	}
-	r.checkPublications(order)
-	sorted, cycles := sortSteps(order)
+	r.checkPublications(steps)
+	sorted, cycles := sortSteps(steps)
 	for _, cycle := range cycles {
 		r.problems.Add(cycleProblem(cycle))
 	}
 	plan.Steps = sorted
+	plan.index = sync.OnceValue(func() index { return indexOf(sorted) })
 	return plan
 }
 
-// declare finds a stage's kind and outputs.
-func (r *resolver) declare(e document.Entry) *Step {
+// declare finds a stage's kind, outputs and steps, of which there may be so many. After
+// a mistake in its matrix it has none.
+func (r *resolver) declare(e document.Entry, budget int) *template {
 	at := *e.Value
 	at.Pos = e.Pos
-	s := &Step{Name: e.Key, at: &at}
+	s := Step{Name: e.Key, at: &at}
 	node := &stageNode{}
 	if e.Value.Kind == document.Null {
 		e.Value = &document.Node{Kind: document.Map, Pos: e.Pos}
 	}
-	r.addFor(s, document.Decode(e.Value, node, "key", &at))
+	r.addFor(&s, document.Decode(e.Value, node, "key", &at))
 	uses := e.Key
 	where := &at
 	if node.Uses != nil {
@@ -175,16 +185,25 @@ func (r *resolver) declare(e document.Entry) *Step {
 	if s.Kind = r.kinds.Lookup(uses); s.Kind == nil {
 		r.problems.Add(where.Problem("stage %q: there is no stage kind %q", e.Key, uses).WithHint("%s", document.Suggest(uses, r.kinds.Names())))
 	}
-	r.steps[s.Name], r.raw[s.Name] = s, node
-	s.Outputs = r.outputs(s, node.Out)
-	s.Resources = Resources{CPU: node.Resources.CPU, GPU: node.Resources.GPU}
-	var err error
-	if s.Resources.Memory, err = parseSize(node.Resources.Memory); err != nil {
-		r.problems.Add(e.Value.Find("resources.memory").Problem("stage %q: resources.memory: %v", e.Key, err).WithHint("write it with a unit: 512MiB, 4GiB"))
+	t := &template{name: e.Key, at: &at, raw: node}
+	r.templates[e.Key] = t
+	s.Outputs = r.outputs(&s, node.Out)
+	if node.Matrix != nil && node.Matrix.Kind != document.Null {
+		if t.matrix = r.matrix(e.Key, node.Matrix, budget); t.matrix == nil {
+			return t
+		}
 	}
-	r.environment(s, node)
-	r.retries(s, node)
-	return s
+	t.expand(s)
+	r.resolveFrame(t)
+	return t
+}
+
+// frame reads what a stage takes of the machine and of the world outside, and how it
+// is tried.
+func (r *resolver) frame(s *Step, raw *stageNode) {
+	r.resources(s, raw.Resources)
+	r.environment(s, raw)
+	r.retries(s, raw)
 }
 
 // addFor adds problems of a stage's own decoding.
@@ -242,7 +261,7 @@ func portNames(ports []stages.OutputPort) []string {
 
 // connect resolves a stage's inputs.
 func (r *resolver) connect(s *Step) {
-	in := r.raw[s.Name].In
+	in := r.templates[s.Name].raw.In
 	if s.Kind == nil {
 		r.checkReferences(s, in)
 		return
@@ -309,9 +328,8 @@ func (r *resolver) input(s *Step, port stages.InputPort, n *document.Node) (Inpu
 		r.problems.Add(n.Problem("stage %q: in: %s must be a path or a reference, got %s", s.Name, port.Name, n.Describe()))
 		return Input{}, false
 	}
-	if m := reference.FindStringSubmatch(n.Text); m != nil && m[0] == n.Text && isStageReference(m[1]) {
-		name, output, _ := strings.Cut(m[1], ".")
-		return r.upstream(s, port, n, name, output)
+	if sel, output, ok := stageReference(n); ok {
+		return r.upstream(s, port, n, sel, output)
 	}
 	value := r.scope.node(n, false)
 	if value.Kind != document.String || value.Text == "" {
@@ -325,40 +343,47 @@ func (r *resolver) input(s *Step, port stages.InputPort, n *document.Node) (Inpu
 	return Input{Port: port, Source: source, at: value}, true
 }
 
-func isStageReference(name string) bool {
-	return strings.Contains(name, ".") && !strings.HasPrefix(name, "params.")
-}
-
 // HasScheme says whether a source is a reference such as builtin:name, and no path.
 func HasScheme(source string) bool {
 	scheme, _, ok := strings.Cut(source, ":")
 	return ok && len(scheme) > 1 && !strings.ContainsAny(scheme, `/\. `)
 }
 
-func (r *resolver) upstream(s *Step, port stages.InputPort, n *document.Node, name, output string) (Input, bool) {
-	from := r.steps[name]
-	if from == nil {
-		r.problems.Add(n.Problem("stage %q: in: %s: there is no stage %q", s.Name, port.Name, name).
-			WithHint("%s", document.Suggest(name, slices.Sorted(maps.Keys(r.steps)))))
+func (r *resolver) upstream(s *Step, port stages.InputPort, n *document.Node, sel stagename.Selector, output string) (Input, bool) {
+	t := r.templates[sel.Stage]
+	if t == nil {
+		r.problems.Add(n.Problem("stage %q: in: %s: there is no stage %q", s.Name, port.Name, sel.Stage).
+			WithHint("%s", document.Suggest(sel.Stage, slices.Sorted(maps.Keys(r.templates)))))
 		return Input{}, false
 	}
+	if len(t.steps) == 0 {
+		return Input{}, false // what is wrong with its matrix was said
+	}
+	from := t.steps[0]
 	made, ok := from.Output(output)
 	if !ok {
 		if from.Kind != nil {
-			r.problems.Add(n.Problem("stage %q: in: %s: stage %q has no output %q", s.Name, port.Name, name, output).
-				WithHint("outputs of %q are %s", name, strings.Join(portNames(from.Outputs), ", ")))
+			r.problems.Add(n.Problem("stage %q: in: %s: stage %q has no output %q", s.Name, port.Name, sel.Stage, output).
+				WithHint("outputs of %q are %s", sel.Stage, strings.Join(portNames(from.Outputs), ", ")))
 		}
 		return Input{}, false
 	}
+	chosen, ok := r.choose(s, port.Name, n, t, sel)
+	if !ok {
+		return Input{}, false
+	}
+	if chosen.gathered {
+		return r.gather(s, port, n, chosen, output)
+	}
 	if from.Kind != nil && !from.Kind.Open && port.Type != "" && port.Type != made.Type() {
-		p := n.Problem("stage %q: in: the port %s reads a %s, %s.%s is a %s", s.Name, port.Name, port.Type, name, output, made.Type())
+		p := n.Problem("stage %q: in: the port %s reads a %s, %s.%s is a %s", s.Name, port.Name, port.Type, sel.Stage, output, made.Type())
 		if fit := portsOfType(from.Outputs, port.Type); len(fit) > 0 {
-			p = p.WithHint("outputs of %q that are a %s: %s", name, port.Type, strings.Join(fit, ", "))
+			p = p.WithHint("outputs of %q that are a %s: %s", sel.Stage, port.Type, strings.Join(fit, ", "))
 		}
 		r.problems.Add(p)
 		return Input{}, false
 	}
-	return Input{Port: port, From: from, FromPort: output, at: n}, true
+	return Input{Port: port, From: chosen.steps[0], FromPort: output, at: n}, true
 }
 
 // portsOfType names the outputs that are files, or folders.
@@ -374,20 +399,16 @@ func portsOfType(outputs []stages.OutputPort, form string) []string {
 
 // bind decodes a stage's parameters and publications.
 func (r *resolver) bind(s *Step) {
-	raw := r.raw[s.Name]
 	if s.Kind == nil {
 		return
 	}
-	with := raw.With
+	with := r.templates[s.Name].raw.With
 	if with != nil && with.Kind == document.Map {
 		with = r.interpolateParams(s, with)
 	}
 	var problems problem.List
 	s.Params, problems = s.Kind.Decode(with, s.at)
 	r.addFor(s, problems)
-	if raw.Publish != nil {
-		r.publications(s, raw.Publish)
-	}
 }
 
 // interpolateParams replaces references in with:, as each parameter allows it.
@@ -432,55 +453,6 @@ func (r *resolver) checkPorts(s *Step, n *document.Node) {
 		}
 		if !slices.Contains(names, name) {
 			r.problems.Add(n.Problem("stage %q: %s names no port of the stage", s.Name, m[0]).WithHint("%s", document.Suggest(name, names)))
-		}
-	}
-}
-
-type publishNode struct {
-	To          *document.Node `yaml:"to" required:"true" help:"a path, relative to the file"`
-	UnlessWorse *document.Node `yaml:"unless_worse" help:"the input whose score.json says whether the output is at least as good as what is published"`
-}
-
-func (r *resolver) publications(s *Step, n *document.Node) {
-	if n.Kind != document.Map {
-		r.problems.Add(n.Problem("stage %q: publish: must be a map from output to path, got %s", s.Name, n.Describe()))
-		return
-	}
-	for _, e := range n.Entries {
-		if _, ok := s.Output(e.Key); !ok {
-			r.problems.Add(n.KeyProblem(e, "stage %q: publish: there is no output %q", s.Name, e.Key).
-				WithHint("outputs of %q are %s", s.Name, strings.Join(portNames(s.Outputs), ", ")))
-			continue
-		}
-		to := e.Value
-		var p publishNode
-		if to.Kind == document.Map {
-			if problems := document.Decode(to, &p, "publish."+e.Key+": key", to); len(problems) > 0 {
-				r.addFor(s, problems)
-				continue
-			}
-			to = p.To
-		}
-		to = r.scope.node(to, false)
-		if to.Kind != document.String || to.Text == "" {
-			r.problems.Add(to.Problem("stage %q: publish: %s must be a path, got %s", s.Name, e.Key, to.Describe()))
-			continue
-		}
-		s.Publish = append(s.Publish, Publication{Port: e.Key, To: r.file.join(to, to.Text), UnlessWorse: r.unlessWorse(s, e.Key, p.UnlessWorse), at: to})
-	}
-}
-
-// checkPublications refuses two outputs at one path, or one inside another.
-func (r *resolver) checkPublications(steps []*Step) {
-	owner := map[string]string{}
-	for _, s := range steps {
-		for _, p := range s.Publish {
-			for to, other := range owner {
-				if to == p.To || strings.HasPrefix(p.To, to+"/") || strings.HasPrefix(to, p.To+"/") {
-					r.problems.Add(p.at.Problem("stage %q: publish: %s is also where %s goes", s.Name, p.To, other))
-				}
-			}
-			owner[p.To] = fmt.Sprintf("%s.%s", s.Name, p.Port)
 		}
 	}
 }

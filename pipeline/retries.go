@@ -19,17 +19,12 @@ type retriesNode struct {
 
 // retries reads retries: and timeout:. retries: N is short for retries: { max: N }.
 func (r *resolver) retries(s *Step, node *stageNode) {
-	if node.Timeout != nil {
-		s.Timeout = *node.Timeout
-		at := s.at.Find("timeout")
-		if length, err := time.ParseDuration(at.Text); err == nil && length == 0 {
-			r.problems.Add(at.Problem("stage %q: timeout: must be above 0", s.Name).WithHint("without the key there is none"))
-		}
-	}
+	r.timeout(s, node.Timeout)
 	n := node.Retries
 	if n == nil || n.Kind == document.Null {
 		return
 	}
+	n = r.scope.node(n, false)
 	if n.Kind != document.Map {
 		short := *n
 		short.Kind, short.Entries = document.Map, []document.Entry{{Key: "max", Pos: n.Pos, Value: n}}
@@ -43,4 +38,20 @@ func (r *resolver) retries(s *Step, node *stageNode) {
 	}
 	r.addFor(s, document.Decode(&whole, &into, "key", n))
 	s.Retries = Retries(into.Retries)
+}
+
+func (r *resolver) timeout(s *Step, n *document.Node) {
+	if n == nil || n.Kind == document.Null {
+		return
+	}
+	n = r.scope.node(n, false)
+	var into struct {
+		Timeout time.Duration `yaml:"timeout" help:"how long an attempt may take"`
+	}
+	problems := document.Decode(&document.Node{Kind: document.Map, Pos: n.Pos, Entries: []document.Entry{{Key: "timeout", Pos: n.Pos, Value: n}}}, &into, "key", n)
+	r.addFor(s, problems)
+	s.Timeout = into.Timeout
+	if len(problems) == 0 && s.Timeout == 0 {
+		r.problems.Add(n.Problem("stage %q: timeout: must be above 0", s.Name).WithHint("without the key there is none"))
+	}
 }

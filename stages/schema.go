@@ -17,7 +17,7 @@ type schema map[string]any
 // KIND-part knows its ports and parameters and demands none, which is what a profile
 // writes of a stage; KIND demands what a whole stage needs besides.
 func (r *Registry) JSONSchema() ([]byte, error) {
-	defs := schema{"uses": r.usesSchema(), "publication": publicationSchema(), "resources": resourcesSchema(),
+	defs := schema{"uses": r.usesSchema(), "publication": publicationSchema(), "resources": resourcesSchema(), "matrix": matrixSchema(),
 		"stage": r.namedKind("", true), "stage-part": r.namedKind("-part", false)}
 	byName, byNamePart := schema{}, schema{}
 	for _, k := range r.All() {
@@ -39,9 +39,10 @@ func (r *Registry) JSONSchema() ([]byte, error) {
 				"additionalProperties": schema{"type": []string{"object", "null"}, "additionalProperties": false,
 					"properties": schema{"params": schema{"type": []string{"object", "null"}, "description": "Other values for params that there are."},
 						"stages": schema{"type": []string{"object", "null"}, "description": "Changes to stages that there are."}}}},
+			"resources": totalsSchema(),
 			"stages": schema{"type": "object", "description": "Stages by name. A stage uses the kind of its own name unless uses: names another.", "minProperties": 1,
 				"properties": byName, "additionalProperties": refTo("stage"),
-				"propertyNames": schema{"pattern": "^[a-z][a-z0-9-]*$", "not": schema{"const": "params"}}},
+				"propertyNames": schema{"pattern": "^[a-z][a-z0-9-]*$", "not": schema{"enum": []string{"params", "matrix"}}}},
 			"on_failure": hookSchema("The program to tell of a run that failed (exit 1, 3, 5), and its arguments. It gets the summary as JSON on its standard input."),
 			"on_success": hookSchema("The program to tell of a run that went well, and its arguments. It gets the summary as JSON on its standard input."),
 		},
@@ -125,6 +126,7 @@ func (k *Kind) partSchema() schema {
 		"with":      with,
 		"publish":   ports("Outputs to put at a path of the workspace.", publish, refTo("publication")),
 		"resources": refTo("resources"),
+		"matrix":    refTo("matrix"),
 	}
 	maps.Copy(properties, attemptSchema())
 	if k.Open {
@@ -182,12 +184,4 @@ func publicationSchema() schema {
 	to := schema{"type": "string", "minLength": 1, "description": "A path, relative to this file."}
 	return schema{"anyOf": []any{to, schema{"type": "object", "additionalProperties": false, "required": []string{"to"}, "properties": schema{
 		"to": to, "unless_worse": schema{"type": "string", "description": "An input of the stage: by its score.json the output must be at least as good as what is published. For folders."}}}}}
-}
-
-func resourcesSchema() schema {
-	return schema{"type": []string{"object", "null"}, "additionalProperties": false, "description": "What the stage takes of the machine while it runs. Never part of a key.", "properties": schema{
-		"cpu":    schema{"type": []string{"integer", "null"}, "minimum": 1, "default": 1, "description": "Processors. Default: 1."},
-		"gpu":    schema{"type": []string{"integer", "null"}, "minimum": 0, "default": 0, "description": "GPUs. Default: 0."},
-		"memory": schema{"type": []string{"string", "null"}, "description": "Bytes, with a unit: 512MiB, 4GiB.", "pattern": `^(0|[0-9.eE+-]+ *[A-Za-z]+)$`},
-	}}
 }

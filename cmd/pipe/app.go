@@ -30,6 +30,7 @@ import (
 type commands struct {
 	Run      runCommand      `cmd:"" help:"Bring a pipeline up to date."`
 	Check    checkCommand    `cmd:"" help:"Find every mistake in a pipeline and every setting that makes no sense; run nothing."`
+	Fmt      fmtCommand      `cmd:"" help:"Write a pipeline file in its one form; comments and meaning stay."`
 	Status   statusCommand   `cmd:"" help:"Show what is up to date and what would run."`
 	Graph    graphCommand    `cmd:"" help:"Draw a pipeline with the state of each stage."`
 	Get      getCommand      `cmd:"" help:"Copy an output of the last run out of the store."`
@@ -61,6 +62,14 @@ type commands struct {
 type storeFlag struct {
 	Store string `help:"The store's folder." env:"PIPE_STORE" default:".pipe" placeholder:"DIR"`
 }
+
+// profileFlag is shared by the commands that resolve a file.
+type profileFlag struct {
+	Profile []string `help:"The profile of the file; several are laid over one another, the last on top: --profile a,b." placeholder:"NAME"`
+}
+
+// profile is the profile's name: of several a+b.
+func (f *profileFlag) profile() string { return strings.Join(f.Profile, pipeline.ProfileJoin) }
 
 // app is what the commands work with.
 type app struct {

@@ -14,11 +14,11 @@ import (
 
 type checkCommand struct {
 	storeFlag
-	File    string   `arg:"" optional:"" help:"The pipeline file; the only one in pipelines/ by default."`
-	Profile string   `help:"The profile of the file to check." placeholder:"NAME"`
-	Set     []string `help:"Change a parameter: stage.key=value or params.key=value." placeholder:"KEY=VALUE" sep:"none"`
-	Strict  bool     `help:"Exit with 1 if there are warnings."`
-	JSON    bool     `name:"json" help:"Print the findings as JSON."`
+	File string `arg:"" optional:"" help:"The pipeline file; the only one in pipelines/ by default."`
+	profileFlag
+	Set    []string `help:"Change a parameter: stage.key=value or params.key=value." placeholder:"KEY=VALUE" sep:"none"`
+	Strict bool     `help:"Exit with 1 if there are warnings."`
+	JSON   bool     `name:"json" help:"Print the findings as JSON."`
 }
 
 // Run is called by kong.
@@ -57,7 +57,7 @@ func (c *checkCommand) Run(a *app) error {
 // findings looks for all there is to say, and for the exit code: 2 for what is wrong
 // with the file, 1 for what is wrong with data. A file without a plan hides the rest.
 func (c *checkCommand) findings(a *app) ([]runner.Finding, int, error) {
-	plan, err := a.resolve(c.File, c.Profile, c.Set)
+	plan, err := a.resolve(c.File, c.profile(), c.Set)
 	if err != nil {
 		return mistakes(err, exitUsage)
 	}
@@ -119,7 +119,7 @@ type findingJSON struct {
 }
 
 func (a *app) printFindingsJSON(c *checkCommand, found []runner.Finding, code int) error {
-	profile := c.Profile
+	profile := c.profile()
 	if profile == "" {
 		profile = pipeline.DefaultProfile
 	}

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"pipe/cache"
+	"pipe/internal/stagename"
+	"pipe/pipeline"
 	"pipe/pipeline/runner"
 )
 
@@ -49,6 +53,46 @@ func findRun(store *cache.Store, name string) (*runner.Past, error) {
 	return found[0], nil
 }
 
+// findStage returns the newest run that has the stage that a selector chooses, and the
+// stage's name.
+func findStage(store *cache.Store, selector string) (*runner.Past, string, error) {
+	past, err := lastRun(store, func(p *runner.Past) bool { return len(stagesOf(p, selector)) > 0 })
+	if err != nil {
+		return nil, "", usageError{fmt.Errorf("no run in the store %s has a stage %q", store.Dir(), selector)}
+	}
+	name, err := onlyOne(selector, stagesOf(past, selector))
+	return past, name, err
+}
+
+// stagesOf lists the stages of a run that a selector chooses.
+func stagesOf(p *runner.Past, selector string) []string {
+	sel, err := stagename.Parse(selector)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range p.Events {
+		if e.Type == "stage_end" && (e.Stage == selector || sel.Matches(e.Stage)) && !slices.Contains(names, e.Stage) {
+			names = append(names, e.Stage)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// onlyOne returns the one stage that a selector chooses, where one is wanted.
+func onlyOne(selector string, names []string) (string, error) {
+	const most = 6
+	if len(names) == 1 {
+		return names[0], nil
+	}
+	list := strings.Join(names[:min(len(names), most)], ", ")
+	if len(names) > most {
+		list += fmt.Sprintf(", and %d more", len(names)-most)
+	}
+	return "", usageError{fmt.Errorf("%q is %d stages, and one is wanted: %s", selector, len(names), list)}
+}
+
 func nthRun(store *cache.Store, name string, back int) (*runner.Past, error) {
 	dir, _ := os.Getwd()
 	var here, all []*runner.Past
@@ -69,4 +113,21 @@ func nthRun(store *cache.Store, name string, back int) (*runner.Past, error) {
 		return nil, usageError{fmt.Errorf("there is no run %q: the store %s knows %s", name, store.Dir(), plural(len(here), "run"))}
 	}
 	return here[back], nil
+}
+
+// selectOne returns the name of the one stage of a plan that a selector chooses.
+func selectOne(plan *pipeline.Plan, selector string) (string, error) {
+	steps, err := plan.Select(selector)
+	if err != nil {
+		text := fmt.Sprintf("%s: %v", plan.File, err)
+		if wrong := (*pipeline.SelectError)(nil); errors.As(err, &wrong) {
+			text += " (" + wrong.Hint + ")"
+		}
+		return "", usageError{errors.New(text)}
+	}
+	names := make([]string, len(steps))
+	for i, s := range steps {
+		names[i] = s.Name
+	}
+	return onlyOne(selector, names)
 }

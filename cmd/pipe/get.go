@@ -7,10 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"pipe/cache"
 	"pipe/internal/document"
+	"pipe/internal/stagename"
 	"pipe/pipeline/runner"
 )
 
@@ -22,8 +22,8 @@ type getCommand struct {
 
 // Run is called by kong.
 func (c *getCommand) Run(a *app) error {
-	stage, port, ok := strings.Cut(c.Output, ".")
-	if !ok {
+	stage, port, ok := stagename.SplitOutput(c.Output)
+	if !ok || port == "" {
 		return usageError{fmt.Errorf("%q must be STAGE.PORT", c.Output)}
 	}
 	store, err := peekStore(c.Store)
@@ -44,10 +44,10 @@ func (c *getCommand) Run(a *app) error {
 }
 
 // findOutput returns an output of the newest run that has the stage.
-func findOutput(store *cache.Store, stage, port string) (cache.Object, error) {
-	past, err := lastRun(store, func(p *runner.Past) bool { _, ok := p.Result(stage); return ok })
+func findOutput(store *cache.Store, selector, port string) (cache.Object, error) {
+	past, stage, err := findStage(store, selector)
 	if err != nil {
-		return cache.Object{}, usageError{fmt.Errorf("no run in the store %s has a stage %q", store.Dir(), stage)}
+		return cache.Object{}, err
 	}
 	for _, e := range slices.Backward(past.Events) {
 		if e.Type != "stage_end" || e.Stage != stage {

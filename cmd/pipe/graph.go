@@ -18,10 +18,10 @@ import (
 
 type graphCommand struct {
 	storeFlag
-	File    string `arg:"" optional:"" help:"The pipeline file; that of the newest run by default."`
-	Profile string `help:"The profile of the file." placeholder:"NAME"`
-	Format  string `enum:"auto,ascii,dot,mermaid,svg,html,json" default:"auto" help:"ascii, dot, mermaid, svg, html or json; by default what the name after -o ends in says, else ascii." placeholder:"FORMAT"`
-	Output  string `short:"o" help:"Write to a file instead of standard output." placeholder:"FILE"`
+	File string `arg:"" optional:"" help:"The pipeline file; that of the newest run by default."`
+	profileFlag
+	Format string `enum:"auto,ascii,dot,mermaid,svg,html,json" default:"auto" help:"ascii, dot, mermaid, svg, html or json; by default what the name after -o ends in says, else ascii." placeholder:"FORMAT"`
+	Output string `short:"o" help:"Write to a file instead of standard output." placeholder:"FILE"`
 }
 
 // formats are the endings of files by which a format is told.
@@ -96,7 +96,7 @@ func (c *graphCommand) graph(a *app) (*drawing.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := a.planFor(store, c.File, c.Profile, nil)
+	plan, err := a.planFor(store, c.File, c.profile(), nil)
 	if err != nil {
 		return nil, err
 	}

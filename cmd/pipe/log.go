@@ -19,10 +19,11 @@ func (c *logCommand) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	past, err := lastRun(store, func(p *runner.Past) bool { _, ok := p.Result(c.Stage); return ok })
+	past, stage, err := findStage(store, c.Stage)
 	if err != nil {
-		return usageError{fmt.Errorf("no run in the store %s has a stage %q", store.Dir(), c.Stage)}
+		return err
 	}
+	c.Stage = stage
 	for _, e := range c.events(store, past) {
 		switch {
 		case e.Type == "log" && e.Level == "warn":

@@ -13,6 +13,7 @@ import (
 
 	"pipe/cache"
 	"pipe/internal/document"
+	"pipe/internal/stagename"
 	"pipe/pipeline/explain"
 	"pipe/pipeline/runner"
 )
@@ -20,7 +21,7 @@ import (
 type metricsCommand struct {
 	storeFlag
 	Runs        []string `arg:"" optional:"" name:"run" help:"Runs to draw over one another: an id, the beginning or end of one, last, last~1; by default the newest that trained something."`
-	Stage       string   `help:"Only of this stage." placeholder:"STAGE"`
+	Stage       string   `help:"Only of this stage; of one with a matrix train[seed=0], too." placeholder:"STAGE"`
 	Only        []string `help:"Which values to draw: loss, hold_out.loss, …" placeholder:"NAME"`
 	CSV         bool     `name:"csv" help:"Print a row a step and checkpoint." xor:"form"`
 	JSON        bool     `name:"json" help:"Print a JSON object a run and stage." xor:"form"`
@@ -91,9 +92,10 @@ func (c *metricsCommand) metrics(store *cache.Store) ([]*explain.Metrics, error)
 }
 
 func (c *metricsCommand) hasMetrics(p *runner.Past) bool {
-	return slices.ContainsFunc(p.Events, func(e runner.Event) bool {
+	sel, err := stagename.Parse(c.Stage)
+	return err != nil || slices.ContainsFunc(p.Events, func(e runner.Event) bool {
 		_, made := e.Outputs[explain.MetricsPort]
-		return e.Type == "stage_end" && made && (c.Stage == "" || e.Stage == c.Stage)
+		return e.Type == "stage_end" && made && (c.Stage == "" || sel.Matches(e.Stage))
 	})
 }
 

@@ -153,7 +153,9 @@ func (p *pipelineUse) repairable(forecasts []runner.Forecast, lost map[cache.Key
 		case f.Prospect == runner.MightRun && slices.Contains(p.stages, name):
 			ok := true
 			for _, in := range f.Step.Inputs {
-				ok = ok && (in.From == nil || hit[in.From.Name] || slices.Contains(targets, in.From.Name))
+				for from := range in.Makers() {
+					ok = ok && (hit[from.Name] || slices.Contains(targets, from.Name))
+				}
 			}
 			if ok {
 				targets = append(targets, name)

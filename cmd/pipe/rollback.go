@@ -17,10 +17,10 @@ import (
 
 type rollbackCommand struct {
 	storeFlag
-	First   string `arg:"" optional:"" name:"file" help:"The pipeline file, if it ends in .yaml or .yml; that of the newest run by default."`
-	Second  string `arg:"" optional:"" name:"n" help:"How many published versions to go back; 1 by default."`
-	Profile string `help:"The profile of the file." placeholder:"NAME"`
-	At      string `help:"The place, if the pipeline publishes several folders." placeholder:"PATH"`
+	First  string `arg:"" optional:"" name:"file" help:"The pipeline file, if it ends in .yaml or .yml; that of the newest run by default."`
+	Second string `arg:"" optional:"" name:"n" help:"How many published versions to go back; 1 by default."`
+	profileFlag
+	At string `help:"The place, if the pipeline publishes several folders." placeholder:"PATH"`
 }
 
 // Run is called by kong.
@@ -84,7 +84,7 @@ func (c *rollbackCommand) arguments() (file string, steps int, err error) {
 // one as the newest run did that published any.
 func (c *rollbackCommand) places(a *app, store *cache.Store, file string) ([]string, error) {
 	if file != "" {
-		plan, err := a.resolve(file, c.Profile, nil)
+		plan, err := a.resolve(file, c.profile(), nil)
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +97,7 @@ func (c *rollbackCommand) places(a *app, store *cache.Store, file string) ([]str
 		return keepVersioned(places), nil
 	}
 	last, err := lastRun(store, func(p *runner.Past) bool {
-		return (c.Profile == "" || p.Start.Profile == c.Profile) && len(placesOf(p)) > 0
+		return (c.profile() == "" || p.Start.Profile == c.profile()) && len(placesOf(p)) > 0
 	})
 	if err != nil {
 		return nil, usageError{fmt.Errorf("no run in the store %s has published a folder", store.Dir())}

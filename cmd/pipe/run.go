@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"pipe/internal/stagename"
 	"pipe/pipeline"
 	"pipe/pipeline/runner"
 )
@@ -14,14 +15,17 @@ import (
 type runCommand struct {
 	storeFlag
 	unattended
-	First       string   `arg:"" optional:"" name:"file" help:"The pipeline file, if it ends in .yaml or .yml; the only one in pipelines/ by default. Else a stage."`
-	Rest        []string `arg:"" optional:"" name:"stage" help:"The stages to bring up to date; all by default."`
-	Profile     string   `help:"The profile of the file to run." placeholder:"NAME"`
+	First      string   `arg:"" optional:"" name:"file" help:"The pipeline file, if it ends in .yaml or .yml; the only one in pipelines/ by default. Else a stage."`
+	Rest       []string `arg:"" optional:"" name:"stage" help:"The stages to bring up to date; all by default."`
+	Until      []string `help:"Run up to this stage, itself included; as naming it among the stages." placeholder:"STAGE" sep:"none"`
+	Only       []string `help:"Run this stage alone: what it reads must be known." placeholder:"STAGE" sep:"none"`
+	Downstream []string `help:"Run this stage and those that depend on it: what else they read must be known." placeholder:"STAGE" sep:"none"`
+	profileFlag
 	Set         []string `help:"Change a parameter: stage.key=value or params.key=value." placeholder:"KEY=VALUE" sep:"none"`
 	Jobs        int      `short:"j" help:"Stages at once; one a processor by default." placeholder:"N"`
 	DryRun      bool     `short:"n" help:"Say what would run, and why; run nothing."`
 	KeepGoing   bool     `short:"k" help:"Run what can be run although an input is missing."`
-	Recompute   []string `help:"Run a stage even if its result is known, and say whether the bytes are the same." placeholder:"STAGE"`
+	Recompute   []string `help:"Run a stage even if its result is known, and say whether the bytes are the same." placeholder:"STAGE" sep:"none"`
 	CheckCache  bool     `help:"Run stages whose results are known once more, in scratch, and compare the bytes; the results stay."`
 	KeepFailed  bool     `help:"Keep the folder of a stage that fails, and say how to do it again."`
 	Promote     bool     `help:"Publish also what is worse than what is published, or was rolled back."`
@@ -61,7 +65,8 @@ func (c *runCommand) run(a *app, sink runner.Sink, plan *pipeline.Plan, targets 
 		return none, err
 	}
 	r := a.newRunner(plan, store)
-	r.Sink, r.Targets, r.Recompute, r.Jobs, r.KeepGoing = sink, targets, c.Recompute, c.Jobs, c.KeepGoing
+	r.Sink, r.Targets, r.Jobs, r.KeepGoing = sink, targets, c.Jobs, c.KeepGoing
+	r.Recompute, r.Only, r.Downstream = selectors(c.Recompute), selectors(c.Only), selectors(c.Downstream)
 	r.Promote, r.ReplaceBase = c.Promote, c.ReplaceBase
 	r.CheckCache, r.KeepFailed = c.CheckCache, c.KeepFailed
 	r.IfChanged, r.MaxWait = c.IfChanged, c.maxWait()
@@ -70,6 +75,9 @@ func (c *runCommand) run(a *app, sink runner.Sink, plan *pipeline.Plan, targets 
 	}
 	if err := r.CheckInputs(); err != nil && !c.KeepGoing {
 		return none, err
+	}
+	if err := r.CheckKnown(a.ctx); err != nil {
+		return none, usageError{err}
 	}
 	if c.DryRun {
 		return none, a.dryRun(r, c.JSON, sink)
@@ -110,8 +118,17 @@ func (c *runCommand) plan(a *app) (*pipeline.Plan, []string, error) {
 			return nil, nil, err
 		}
 	}
-	plan, err := a.resolve(file, c.Profile, c.Set)
-	return plan, targets, err
+	plan, err := a.resolve(file, c.profile(), c.Set)
+	return plan, append(targets, selectors(c.Until)...), err
+}
+
+// selectors splits the values of a flag, each a selector or several with commas.
+func selectors(values []string) []string {
+	var list []string
+	for _, v := range values {
+		list = append(list, stagename.SplitList(v)...)
+	}
+	return list
 }
 
 // dryRun prints the forecast of a run.

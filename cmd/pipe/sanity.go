@@ -122,7 +122,7 @@ func (a *app) sweep(store *cache.Store, step *pipeline.Step, base, adapter, suit
 // carries.
 func defaultSuite(step *pipeline.Step, dir string) (string, error) {
 	for _, in := range step.Inputs {
-		if in.Port.Name == "suite" && in.From == nil {
+		if in.Port.Name == "suite" && in.IsSource() {
 			if _, err := os.Stat(in.Source); err == nil {
 				return in.Source, nil
 			}

@@ -20,12 +20,12 @@ import (
 
 type scheduleCommand struct {
 	storeFlag
-	File    string `arg:"" help:"The pipeline file."`
-	Every   string `required:"" help:"When, as a cron expression: minute, hour, day of the month, month, day of the week." placeholder:"\"0 3 * * *\""`
-	For     string `required:"" enum:"systemd,cron,github,gitlab" help:"The scheduler: systemd, cron, github or gitlab." placeholder:"SCHEDULER"`
-	Profile string `help:"The profile of the file to run." placeholder:"NAME"`
-	Binary  string `help:"The pipe to run; this one by default." placeholder:"PATH"`
-	Write   string `help:"Write the files into a folder instead of printing them." placeholder:"DIR"`
+	File  string `arg:"" help:"The pipeline file."`
+	Every string `required:"" help:"When, as a cron expression: minute, hour, day of the month, month, day of the week." placeholder:"\"0 3 * * *\""`
+	For   string `required:"" enum:"systemd,cron,github,gitlab" help:"The scheduler: systemd, cron, github or gitlab." placeholder:"SCHEDULER"`
+	profileFlag
+	Binary string `help:"The pipe to run; this one by default." placeholder:"PATH"`
+	Write  string `help:"Write the files into a folder instead of printing them." placeholder:"DIR"`
 }
 
 // Run is called by kong.
@@ -34,7 +34,7 @@ func (c *scheduleCommand) Run(a *app) error {
 	if err != nil {
 		return usageError{err}
 	}
-	plan, err := a.resolve(c.File, c.Profile, nil)
+	plan, err := a.resolve(c.File, c.profile(), nil)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (c *scheduleCommand) job(plan *pipeline.Plan, every *cron.Expression) (*sch
 	seen := map[string]bool{}
 	for _, s := range plan.Steps {
 		for _, in := range s.Inputs {
-			if in.From != nil || pipeline.HasScheme(in.Source) || seen[in.Source] {
+			if !in.IsSource() || pipeline.HasScheme(in.Source) || seen[in.Source] {
 				continue
 			}
 			seen[in.Source] = true

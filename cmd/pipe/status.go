@@ -8,9 +8,9 @@ import (
 
 type statusCommand struct {
 	storeFlag
-	File     string `arg:"" optional:"" help:"The pipeline file; that of the newest run by default."`
-	Profile  string `help:"The profile of the file." placeholder:"NAME"`
-	ExitCode bool   `help:"Exit with 3 if something is stale."`
+	File string `arg:"" optional:"" help:"The pipeline file; that of the newest run by default."`
+	profileFlag
+	ExitCode bool `help:"Exit with 3 if something is stale."`
 }
 
 // Run is called by kong.
@@ -19,7 +19,7 @@ func (c *statusCommand) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	plan, err := a.planFor(store, c.File, c.Profile, nil)
+	plan, err := a.planFor(store, c.File, c.profile(), nil)
 	if err != nil {
 		return err
 	}

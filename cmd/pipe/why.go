@@ -15,14 +15,14 @@ import (
 
 type whyCommand struct {
 	storeFlag
-	Stage   string   `arg:"" help:"The stage."`
-	File    string   `arg:"" optional:"" help:"The pipeline file, to explain what it would do now; that of the newest run by default."`
-	RunName string   `name:"run" help:"Why it ran in that run: an id, the beginning or end of one, last, last~1." placeholder:"RUN" xor:"when"`
-	Now     bool     `help:"Why it would run now." xor:"when"`
-	Profile string   `help:"The profile of the file." placeholder:"NAME"`
-	Set     []string `help:"As in run." placeholder:"KEY=VALUE" sep:"none"`
-	All     bool     `help:"List every record that changed, not the first few."`
-	JSON    bool     `name:"json" help:"Print the answer as one JSON object."`
+	Stage   string `arg:"" help:"The stage."`
+	File    string `arg:"" optional:"" help:"The pipeline file, to explain what it would do now; that of the newest run by default."`
+	RunName string `name:"run" help:"Why it ran in that run: an id, the beginning or end of one, last, last~1." placeholder:"RUN" xor:"when"`
+	Now     bool   `help:"Why it would run now." xor:"when"`
+	profileFlag
+	Set  []string `help:"As in run." placeholder:"KEY=VALUE" sep:"none"`
+	All  bool     `help:"List every record that changed, not the first few."`
+	JSON bool     `name:"json" help:"Print the answer as one JSON object."`
 }
 
 // Run is called by kong.
@@ -51,18 +51,23 @@ func (c *whyCommand) answer(a *app, store *cache.Store) (*explain.Answer, error)
 		if err != nil {
 			return nil, err
 		}
+		if names := stagesOf(p, c.Stage); len(names) > 0 {
+			if c.Stage, err = onlyOne(c.Stage, names); err != nil {
+				return nil, err
+			}
+		}
 		answer, err := e.InRun(p, c.Stage)
 		if err != nil {
 			return nil, usageError{err}
 		}
 		return answer, nil
 	}
-	plan, err := a.planFor(store, c.File, c.Profile, c.Set)
+	plan, err := a.planFor(store, c.File, c.profile(), c.Set)
 	if err != nil {
 		return nil, err
 	}
-	if plan.Step(c.Stage) == nil {
-		return nil, usageError{fmt.Errorf("%s has no stage %q (stages are %s)", plan.File, c.Stage, strings.Join(plan.Names(), ", "))}
+	if c.Stage, err = selectOne(plan, c.Stage); err != nil {
+		return nil, err
 	}
 	for _, s := range plan.Steps {
 		for _, v := range s.Secrets {

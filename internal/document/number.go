@@ -51,3 +51,24 @@ func (n *Node) numberHint() string {
 	}
 	return ""
 }
+
+// Scalar is a scalar as it would be read without quotes, without a place.
+func Scalar(text string) *Node {
+	n := &Node{}
+	n.setPlain(text)
+	return n
+}
+
+// Canonical is a scalar's text in one form for each value: 1e-3, 1.0e-3 and 0.001 are
+// 0.001, a string is itself.
+func (n *Node) Canonical() string {
+	switch n.Kind {
+	case Bool:
+		return strconv.FormatBool(n.Bool)
+	case Int:
+		return strconv.FormatInt(n.Int, 10)
+	case Float:
+		return strconv.FormatFloat(n.Float+0, 'g', -1, 64) // -0 + 0 = 0
+	}
+	return n.Text
+}

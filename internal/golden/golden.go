@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"pipe/internal/linediff"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files instead of comparing with them")
@@ -122,3 +124,6 @@ func Root(t testing.TB) string {
 		folder = parent
 	}
 }
+
+// Diff returns the lines in which want and got differ; it is empty if they are equal.
+func Diff(want, got string) string { return linediff.Diff(want, got) }

@@ -23,7 +23,7 @@ import (
 
 // Job is a pipeline to be run at times. Paths are absolute.
 type Job struct {
-	Pipeline, Profile string // names: letters, digits, dots, dashes, underscores
+	Pipeline, Profile string // names: letters, digits, dots, dashes, underscores; + between profiles
 	Every             *cron.Expression
 
 	Binary string // pipe itself
@@ -84,8 +84,10 @@ func (j *Job) variables() []Variable {
 // DefaultProfile needs no flag.
 const DefaultProfile = "default"
 
-// Name names the job in files and units.
-func (j *Job) Name() string { return fmt.Sprintf("pipe-%s-%s", j.Pipeline, j.Profile) }
+// Name names the job in files and units, whose names may hold no +.
+func (j *Job) Name() string {
+	return fmt.Sprintf("pipe-%s-%s", j.Pipeline, strings.ReplaceAll(j.Profile, "+", "-with-"))
+}
 
 // File is a text for a scheduler, under the name that it should have there.
 type File struct {

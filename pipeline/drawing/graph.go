@@ -92,11 +92,12 @@ func Of(p *pipeline.Plan) *Graph {
 	for _, s := range p.Steps {
 		n := Node{Stage: s.Name, Kind: s.Kind.Name}
 		for _, in := range s.Inputs {
-			if in.From == nil {
+			if in.IsSource() {
 				n.Sources = append(n.Sources, Source{Port: in.Port.Name, Source: in.Source})
-				continue
 			}
-			g.Edges = append(g.Edges, Edge{From: in.From.Name, FromPort: in.FromPort, To: s.Name, ToPort: in.Port.Name})
+			for from := range in.Makers() {
+				g.Edges = append(g.Edges, Edge{From: from.Name, FromPort: in.FromPort, To: s.Name, ToPort: in.Port.Name})
+			}
 		}
 		for _, o := range s.Outputs {
 			n.Outputs = append(n.Outputs, Output{Port: o.Name})

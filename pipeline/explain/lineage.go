@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pipe/cache"
+	"pipe/internal/stagename"
 	"pipe/pipeline/runner"
 )
 
@@ -175,10 +176,19 @@ func (t *tracer) input(port string, in runner.InputUse, run *snapshot) string {
 	if in.Content == nil {
 		return in.From + in.Source
 	}
-	if stage, output, ok := strings.Cut(in.From, "."); ok && run.stages[stage] != nil {
+	stage, output, ok := stagename.SplitOutput(in.From)
+	if ok && run.stages[stage] != nil {
 		if r := t.record(run.stages[stage].key); r != nil {
 			return t.follow(r) + "." + output
 		}
+	}
+	if members := membersOf(run, stage); members != nil {
+		for _, name := range members {
+			if r := t.record(run.stages[name].key); r != nil {
+				t.follow(r)
+			}
+		}
+		return in.From
 	}
 	if in.Source == "" {
 		if r, output := t.made(in.Content.Digest, ""); r != nil {

@@ -5,6 +5,7 @@ import (
 
 	"pipe/cache"
 	"pipe/internal/metrics"
+	"pipe/internal/stagename"
 	"pipe/pipeline/runner"
 )
 
@@ -21,12 +22,16 @@ type Metrics struct {
 }
 
 // MetricsOf reads the metrics that the stages of a run made, in the order of the run.
-// With a stage's name only its are read. It is an error if they are no longer there.
-func MetricsOf(store *cache.Store, p *runner.Past, stage string) ([]*Metrics, error) {
+// With a selector only its stages' are read. It is an error if they are no longer there.
+func MetricsOf(store *cache.Store, p *runner.Past, selector string) ([]*Metrics, error) {
+	sel, err := stagename.Parse(selector)
+	if err != nil {
+		return nil, err
+	}
 	var all []*Metrics
 	for _, e := range p.Events {
 		o, made := e.Outputs[MetricsPort]
-		if e.Type != "stage_end" || !made || o.Kind != cache.File || stage != "" && e.Stage != stage {
+		if e.Type != "stage_end" || !made || o.Kind != cache.File || selector != "" && !sel.Matches(e.Stage) {
 			continue
 		}
 		b, err := store.ReadBlob(o.Digest)

@@ -10,6 +10,7 @@ import (
 
 	"pipe/cache"
 	"pipe/internal/redact"
+	"pipe/internal/stagename"
 	"pipe/pipeline/runner"
 	"pipe/stages"
 )
@@ -256,7 +257,10 @@ func (c *comparison) inputCauses(port string, old, new *instance) []Cause {
 
 // upstreamCause is the cause that another stage made, or may make, other bytes.
 func (c *comparison) upstreamCause(port string, b runner.InputUse) Cause {
-	stage, output, _ := strings.Cut(b.From, ".")
+	stage, output, _ := stagename.SplitOutput(b.From)
+	if members := c.members(stage); members != nil {
+		return c.gatheredCause(port, stage, output, members)
+	}
 	verb := "made"
 	if b.Content == nil {
 		verb = "may make"

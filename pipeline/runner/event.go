@@ -25,7 +25,10 @@ type Event struct {
 	Dir      string   `json:"dir,omitempty"` // the working directory; of attempt_kept, the folder
 	Set      []string `json:"set,omitempty"` // --set
 	Targets  []string `json:"targets,omitempty"`
-	Stages   []string `json:"stages,omitempty"` // of the run, in order
+	// --only, --downstream
+	Only       []string `json:"only,omitempty"`
+	Downstream []string `json:"downstream,omitempty"`
+	Stages     []string `json:"stages,omitempty"` // of the run, in order
 
 	// stage_start, progress, log, retry, stage_end, publish, forecast
 	Stage   string  `json:"stage,omitempty"`

@@ -271,8 +271,8 @@ func showVariable(v cache.Value, absent bool) string {
 }
 
 func inputReason(in boundInput) string {
-	if in.input.From != nil {
-		return fmt.Sprintf("%s.%s has other bytes", in.input.From.Name, in.input.FromPort)
+	if !in.input.IsSource() {
+		return in.input.Output() + " has other bytes"
 	}
 	return fmt.Sprintf("%s changed (%s)", in.input.Source, in.input.Port.Name)
 }

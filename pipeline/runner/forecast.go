@@ -43,7 +43,7 @@ func (r *Runner) Forecast(ctx context.Context) ([]Forecast, error) {
 	records := map[*pipeline.Step]*cache.Record{}
 	prospects := map[*pipeline.Step]Prospect{}
 	var all []Forecast
-	for _, s := range r.Plan.Upstream(r.Targets) {
+	for _, s := range r.steps() {
 		f := r.forecast(ctx, s, records, prospects)
 		f.Why = r.mask().Text(f.Why)
 		f.Inputs = r.knownUses(ctx, s, records)
@@ -64,14 +64,16 @@ func (r *Runner) forecast(ctx context.Context, s *pipeline.Step, records map[*pi
 	f := Forecast{Step: s, Describe: func() cache.Value { return r.describeNow(ctx, s) }}
 	var waits []string
 	for _, in := range s.Inputs {
-		if in.From == nil || prospects[in.From] == WouldHit || slices.Contains(waits, in.From.Name) {
-			continue
+		for from := range in.Makers() {
+			if prospects[from] == WouldHit || slices.Contains(waits, from.Name) {
+				continue
+			}
+			if prospects[from] == WouldNot {
+				f.Prospect, f.Why = WouldNot, "needs "+from.Name
+				return f
+			}
+			waits = append(waits, from.Name)
 		}
-		if prospects[in.From] == WouldNot {
-			f.Prospect, f.Why = WouldNot, "needs "+in.From.Name
-			return f
-		}
-		waits = append(waits, in.From.Name)
 	}
 	if len(waits) > 0 {
 		f.Prospect, f.Why = MightRun, dependsOn(waits)
@@ -91,7 +93,7 @@ func (r *Runner) forecast(ctx context.Context, s *pipeline.Step, records map[*pi
 	f.Key = key.String()
 	record, why := r.Store.Lookup(key)
 	switch {
-	case slices.Contains(r.Recompute, s.Name):
+	case r.isRecomputed(s):
 		f.Prospect, f.Why = WouldRun, "asked for by --recompute"
 	case record != nil:
 		f.Prospect, f.Record, f.Why = WouldHit, record, "made "+record.Made.Time.Local().Format("2006-01-02 15:04:05")
@@ -110,6 +112,10 @@ func dependsOn(waits []string) string {
 		return "depends on what " + waits[0] + " makes"
 	case n > 4:
 		return fmt.Sprintf("depends on what %s and %d more make", strings.Join(waits[:3], ", "), n-3)
+	}
+	const most = 3
+	if len(waits) > most {
+		waits = append(waits[:most:most], fmt.Sprintf("%d more", len(waits)-most))
 	}
 	return "depends on what " + strings.Join(waits, " and ") + " make"
 }

@@ -10,7 +10,7 @@ import (
 // InputUse is what an input port of a stage was connected to in a run: an output of
 // another stage (From), or a Source.
 type InputUse struct {
-	From      string        `json:"from,omitempty"`      // "stage.port"
+	From      string        `json:"from,omitempty"`      // "stage.port"; of what is gathered "stage[*].port"
 	Source    string        `json:"source,omitempty"`    // path or reference, as the plan has it
 	Files     []string      `json:"files,omitempty"`     // what is read of a folder; none is all
 	At        string        `json:"at,omitempty"`        // the place in the pipeline file
@@ -20,8 +20,8 @@ type InputUse struct {
 
 func useOf(in pipeline.Input) InputUse {
 	u := InputUse{Source: in.Source, At: in.At().Place()}
-	if in.From != nil {
-		u.From = in.From.Name + "." + in.FromPort
+	if !in.IsSource() {
+		u.From = in.Output()
 	} else if !pipeline.HasScheme(in.Source) {
 		u.Files = in.Port.Files
 	}
@@ -44,7 +44,11 @@ func (r *Runner) knownUses(ctx context.Context, s *pipeline.Step, records map[*p
 	uses := make(map[string]InputUse, len(s.Inputs))
 	for _, in := range s.Inputs {
 		u := useOf(in)
-		if in.From != nil {
+		if in.Gathered != nil {
+			if g, err := r.gather(in, records); err == nil {
+				u.Content = &g.object
+			}
+		} else if in.From != nil {
 			if record := records[in.From]; record != nil {
 				if o, made := record.Outputs[in.FromPort]; made {
 					u.Content = &o

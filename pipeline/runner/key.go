@@ -17,6 +17,8 @@ type boundInput struct {
 	input   pipeline.Input
 	content cache.InputContent
 	pin     *source.Pin // of a source
+
+	gathered *gathering // of several steps
 }
 
 // errNoOutput is the error for an optional output that its stage did not make.
@@ -36,13 +38,20 @@ func (r *Runner) bindInputs(ctx context.Context, s *pipeline.Step, records map[*
 	bound := make([]boundInput, 0, len(s.Inputs))
 	for _, in := range s.Inputs {
 		b := boundInput{input: in}
-		if in.From != nil {
+		switch {
+		case in.Gathered != nil:
+			var err error
+			if b.gathered, err = r.gather(in, records); err != nil {
+				return nil, err
+			}
+			b.content.Object = b.gathered.object
+		case in.From != nil:
 			o, ok := records[in.From].Outputs[in.FromPort]
 			if !ok {
 				return nil, &errNoOutput{in.From.Name, in.FromPort, records[in.From].Withheld}
 			}
 			b.content.Object = o
-		} else {
+		default:
 			pin, err := r.pin(ctx, in)
 			if err != nil {
 				return nil, err

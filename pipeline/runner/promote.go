@@ -225,15 +225,15 @@ func (m *promotion) scorePublished(ctx context.Context, now incumbent, why strin
 	judge.Publish = nil
 	judge.Inputs = slices.Clone(judge.Inputs)
 	in := &judge.Inputs[i]
-	in.From, in.FromPort, in.Source = nil, "", m.at.version(now.version)
+	in.From, in.Gathered, in.FromPort, in.Source = nil, nil, "", m.at.version(now.version)
 	records := map[*pipeline.Step]*cache.Record{}
 	for _, in := range judge.Inputs {
-		if in.From != nil {
-			records[in.From] = r.records[in.From.Name]
+		for from := range in.Makers() {
+			records[from] = r.records[from.Name]
 		}
 	}
 	r.emit(Event{Type: "log", Stage: judge.Name, Level: "info", Message: "what is published is scored again: " + why})
-	res := r.runStep(ctx, &judge, records, r.Machine.CPU)
+	res := r.runStep(ctx, &judge, records, r.total().CPU)
 	r.stageEnd(res)
 	switch {
 	case isBusy(res.err):

@@ -86,3 +86,29 @@ func (r *Runner) publishedBefore(to, digest string) bool {
 	})
 	return before
 }
+
+// workspaceInput is an input that lies in the workspace, of one of the steps that read it.
+type workspaceInput struct {
+	pipeline.Input
+	step *pipeline.Step
+}
+
+// workspaceInputs lists the plan's, each once: the stages of a matrix read the same ones.
+func (r *Runner) workspaceInputs() []workspaceInput {
+	type use struct {
+		source string
+		whole  bool
+	}
+	seen := map[use]bool{}
+	var all []workspaceInput
+	for _, s := range r.Plan.Steps {
+		for _, in := range s.Inputs {
+			u := use{in.Source, len(in.Port.Files) == 0}
+			if in.IsSource() && !pipeline.HasScheme(in.Source) && !seen[u] {
+				seen[u] = true
+				all = append(all, workspaceInput{in, s})
+			}
+		}
+	}
+	return all
+}

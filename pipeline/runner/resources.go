@@ -3,6 +3,7 @@ package runner
 import (
 	"bufio"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -36,17 +37,23 @@ func totalMemory() int64 {
 	return 0
 }
 
-// pool is what of the machine is free.
+// total is what there is to share out in the run.
+func (r *Runner) total() pipeline.Resources { return r.Plan.Totals.Over(r.Machine) }
+
+// pool is what is free of the machine and of what the file declares.
 type pool struct {
 	total, free pipeline.Resources
+	processors  int // of the machine: how many a stage may keep busy
 	slots       int // stages that may still start
 }
 
-func newPool(total pipeline.Resources, jobs int) *pool {
+func newPool(total pipeline.Resources, processors, jobs int) *pool {
 	if jobs <= 0 {
 		jobs = total.CPU
 	}
-	return &pool{total: total, free: total, slots: jobs}
+	p := &pool{total: total, free: total, processors: processors, slots: jobs}
+	p.free.Named = maps.Clone(total.Named)
+	return p
 }
 
 // clamp is what a stage takes at most: one that asks for more processors than
@@ -63,32 +70,42 @@ func (p *pool) take(r pipeline.Resources) (workers int, ok bool) {
 	if p.slots == 0 || r.CPU > p.free.CPU || r.GPU > p.free.GPU || p.total.Memory > 0 && r.Memory > p.free.Memory {
 		return 0, false
 	}
-	workers = p.free.CPU
+	for name, n := range r.Named {
+		if n > p.free.Named[name] {
+			return 0, false
+		}
+	}
+	workers = min(p.free.CPU, p.processors)
 	p.slots--
-	p.free.CPU -= r.CPU
-	p.free.GPU -= r.GPU
-	p.free.Memory -= r.Memory
+	p.add(r, -1)
 	return workers, true
 }
 
 func (p *pool) give(r pipeline.Resources) {
-	r = p.clamp(r)
 	p.slots++
-	p.free.CPU += r.CPU
-	p.free.GPU += r.GPU
-	p.free.Memory += r.Memory
+	p.add(p.clamp(r), 1)
 }
 
-// checkResources finds stages that could never start on this machine.
+func (p *pool) add(r pipeline.Resources, sign int) {
+	p.free.CPU += sign * r.CPU
+	p.free.GPU += sign * r.GPU
+	p.free.Memory += int64(sign) * r.Memory
+	for name, n := range r.Named {
+		p.free.Named[name] += sign * n
+	}
+}
+
+// checkResources finds stages that could never start on this machine. What the file
+// declares was looked at when it was resolved.
 func checkResources(total pipeline.Resources, steps []*pipeline.Step) problem.List {
 	var problems problem.List
 	for _, s := range steps {
 		at := s.At()
 		if s.Resources.GPU > total.GPU {
-			problems.Add(at.Problem("stage %q: resources.gpu: asks for %d, this machine has %d", s.Name, s.Resources.GPU, total.GPU))
+			problems.Add(at.Find("resources.gpu").Problem("stage %q: resources.gpu: asks for %d, this machine has %d", s.Name, s.Resources.GPU, total.GPU))
 		}
 		if total.Memory > 0 && s.Resources.Memory > total.Memory {
-			problems.Add(at.Problem("stage %q: resources.memory: asks for %s, this machine has %s", s.Name, gib(s.Resources.Memory), gib(total.Memory)))
+			problems.Add(at.Find("resources.memory").Problem("stage %q: resources.memory: asks for %s, this machine has %s", s.Name, gib(s.Resources.Memory), gib(total.Memory)))
 		}
 	}
 	return problems

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"pipe/cache"
-	"pipe/internal/document"
 	"pipe/internal/problem"
 	"pipe/internal/redact"
 	"pipe/pipeline"
@@ -27,12 +25,15 @@ type Runner struct {
 	Sources source.Sources
 	Sink    Sink
 
-	Targets   []string // stages to bring up to date; none is all
-	Recompute []string // stages to run even if they are known
-	Jobs      int      // stages at once; 0 is one a processor
-	KeepGoing bool     // a source that is not there fails its stage and not the run
-	Unlisted  bool     // the run is nobody's business: it leaves no history
-	IfChanged bool     // a run in which nothing happens leaves no history
+	// Selectors of stages (pipeline.Plan.Select).
+	Targets    []string // to bring up to date; none is all
+	Only       []string // to run these alone: what they read must be known
+	Downstream []string // to run these and those that depend on them: what else they read must be known
+	Recompute  []string // to run even if they are known
+	Jobs       int      // stages at once; 0 is one a processor
+	KeepGoing  bool     // a source that is not there fails its stage and not the run
+	Unlisted   bool     // the run is nobody's business: it leaves no history
+	IfChanged  bool     // a run in which nothing happens leaves no history
 
 	CheckCache bool // run stages whose results are known once more, and compare
 	KeepFailed bool // keep the folders of attempts that fail
@@ -56,6 +57,7 @@ type Runner struct {
 	LookupEnv func(name string) (string, bool)
 
 	id      string
+	chosen  *selection
 	history *history
 	records map[string]*cache.Record // of the run's stages, when it has ended
 
@@ -84,26 +86,14 @@ const maxRemakes = 3
 // machine lacks. The error is a problem.List with all of it, or the system's if the
 // machine does not let it look.
 func (r *Runner) Preflight() error {
-	var problems problem.List
-	steps := r.Plan.Upstream(r.Targets)
-	for _, name := range slices.Concat(r.Targets, r.Recompute) {
-		if r.Plan.Step(name) == nil {
-			problems.Add(problem.At(r.Plan.File, 0, 0, "there is no stage %q", name).WithHint("%s", document.Suggest(name, r.Plan.Names())))
-		}
-	}
-	for _, name := range r.Recompute {
-		if s := r.Plan.Step(name); s != nil && !slices.Contains(steps, s) {
-			problems.Add(problem.At(r.Plan.File, 0, 0, "--recompute %s: the stage is not among those to run", name))
-		}
-	}
+	sel, problems := r.selected()
+	steps := sel.steps
+	sources := r.workspaceInputs()
 	seen := map[string]bool{}
+	var running []*pipeline.Step
 	for _, s := range steps {
-		for _, p := range s.Params.Refused() {
-			p.Message = fmt.Sprintf("stage %q: %s", s.Name, p.Message)
-			problems.Add(p)
-		}
 		for _, in := range s.Inputs {
-			if in.From == nil && !seen[in.Source] {
+			if in.IsSource() && !seen[in.Source] {
 				seen[in.Source] = true
 				list, err := r.checkSource(s, in)
 				if err != nil {
@@ -112,8 +102,16 @@ func (r *Runner) Preflight() error {
 				problems = append(problems, list...)
 			}
 		}
+		if !r.mayRun(s) {
+			continue
+		}
+		running = append(running, s)
+		for _, p := range s.Params.Refused() {
+			p.Message = fmt.Sprintf("stage %q: %s", s.Name, p.Message)
+			problems.Add(p)
+		}
 		for _, p := range s.Publish {
-			err := r.checkPublication(s, p)
+			err := r.checkPublication(s, p, sources)
 			if IsInfrastructure(err) {
 				return fmt.Errorf("stage %q: publish: %w", s.Name, err)
 			}
@@ -123,7 +121,7 @@ func (r *Runner) Preflight() error {
 		}
 	}
 	problems = append(problems, r.checkEnvironments(steps)...)
-	problems = append(problems, checkResources(r.Machine, steps)...)
+	problems = append(problems, checkResources(r.total(), running)...)
 	return r.maskProblems(problems).Err()
 }
 
@@ -169,10 +167,10 @@ func (r *Runner) checkSource(s *pipeline.Step, in pipeline.Input) (problem.List,
 // error is a problem.List.
 func (r *Runner) CheckInputs() error {
 	var problems problem.List
-	for _, s := range r.Plan.Upstream(r.Targets) {
+	for _, s := range r.steps() {
 		for _, in := range s.Inputs {
 			check := s.Kind.InputCheck(in.Port.Name)
-			if check == nil || in.From != nil || pipeline.HasScheme(in.Source) {
+			if check == nil || !in.IsSource() || pipeline.HasScheme(in.Source) {
 				continue
 			}
 			var list problem.List
@@ -197,22 +195,17 @@ func within(dir, path string) bool {
 
 // checkPublication refuses a place that is the pipeline's own, or holds what pipe
 // did not put there.
-func (r *Runner) checkPublication(s *pipeline.Step, p pipeline.Publication) error {
+func (r *Runner) checkPublication(s *pipeline.Step, p pipeline.Publication, sources []workspaceInput) error {
 	if within(p.To, r.Plan.File) {
 		return fmt.Errorf("%s is, or holds, the pipeline file", p.To)
 	}
 	if within(p.To, r.Store.Dir()) || within(r.Store.Dir(), p.To) {
 		return fmt.Errorf("%s is, or holds, or lies in, the store", p.To)
 	}
-	for _, step := range r.Plan.Steps {
-		for _, in := range step.Inputs {
-			if in.From != nil || pipeline.HasScheme(in.Source) {
-				continue
-			}
-			// A folder of which a port reads chosen files at its top may hold published things below.
-			if within(p.To, in.Source) || within(in.Source, p.To) && len(in.Port.Files) == 0 {
-				return fmt.Errorf("%s is, or holds, or lies in, the input %s of stage %q", p.To, in.Source, step.Name)
-			}
+	for _, in := range sources {
+		// A folder of which a port reads chosen files at its top may hold published things below.
+		if within(p.To, in.Source) || within(in.Source, p.To) && len(in.Port.Files) == 0 {
+			return fmt.Errorf("%s is, or holds, or lies in, the input %s of stage %q", p.To, in.Source, in.step.Name)
 		}
 	}
 	o, _ := s.Output(p.Port)
@@ -266,8 +259,8 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 			return Summary{}, err
 		}
 	}
-	steps := r.Plan.Upstream(r.Targets)
-	start := Event{Type: "run_start", Run: r.id, Pipeline: r.Plan.Name, Profile: r.Plan.Profile, File: r.Plan.File, Dir: r.Dir, Set: r.Plan.Set, Targets: r.Targets}
+	steps := r.steps()
+	start := Event{Type: "run_start", Run: r.id, Pipeline: r.Plan.Name, Profile: r.Plan.Profile, File: r.Plan.File, Dir: r.Dir, Set: r.Plan.Set, Targets: r.Targets, Only: r.Only, Downstream: r.Downstream}
 	for _, s := range steps {
 		start.Stages = append(start.Stages, s.Name)
 	}
@@ -300,7 +293,7 @@ func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipe
 	for _, s := range steps {
 		states[s] = &state{}
 	}
-	free := newPool(r.Machine, r.Jobs)
+	free := newPool(r.total(), r.Machine.CPU, r.Jobs)
 	results := make(chan stepResult)
 	running := 0
 	for {
@@ -361,11 +354,10 @@ func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipe
 // brokenInput names the step, if any, that keeps s from ever being ready.
 func brokenInput(s *pipeline.Step, states map[*pipeline.Step]*state) string {
 	for _, in := range s.Inputs {
-		if in.From == nil {
-			continue
-		}
-		if st := states[in.From]; st.done && st.result.record == nil {
-			return "needs " + in.From.Name
+		for from := range in.Makers() {
+			if st := states[from]; st.done && st.result.record == nil {
+				return "needs " + from.Name
+			}
 		}
 	}
 	return ""
@@ -373,8 +365,10 @@ func brokenInput(s *pipeline.Step, states map[*pipeline.Step]*state) string {
 
 func ready(s *pipeline.Step, states map[*pipeline.Step]*state) bool {
 	for _, in := range s.Inputs {
-		if in.From != nil && !states[in.From].done {
-			return false
+		for from := range in.Makers() {
+			if !states[from].done {
+				return false
+			}
 		}
 	}
 	return true
@@ -383,8 +377,8 @@ func ready(s *pipeline.Step, states map[*pipeline.Step]*state) bool {
 func upstreamRecords(s *pipeline.Step, states map[*pipeline.Step]*state) map[*pipeline.Step]*cache.Record {
 	records := map[*pipeline.Step]*cache.Record{}
 	for _, in := range s.Inputs {
-		if in.From != nil {
-			records[in.From] = states[in.From].result.record
+		for from := range in.Makers() {
+			records[from] = states[from].result.record
 		}
 	}
 	return records
@@ -437,6 +431,9 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 		if ctx.Err() != nil || r.stopped() {
 			sum.Exit = exitInterrupted
 			break
+		}
+		if !r.mayRun(s) {
+			continue
 		}
 		for _, p := range s.Publish {
 			if record := states[s].result.record; record != nil {
@@ -498,7 +495,7 @@ func (r *Runner) ID() string { return r.id }
 // Summaries returns what the stages of the run, in order, have to say at its end.
 func (r *Runner) Summaries() []string {
 	var texts []string
-	for _, s := range r.Plan.Upstream(r.Targets) {
+	for _, s := range r.steps() {
 		if record := r.records[s.Name]; record != nil {
 			if o, ok := record.Attachments[stages.SummaryName]; ok {
 				if b, err := r.Store.ReadBlob(o.Digest); err == nil {

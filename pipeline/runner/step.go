@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -80,6 +80,9 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 
 	var err error
 	if a.inputs, err = r.bindInputs(ctx, s, records); err != nil {
+		if damaged := (*errDamagedInput)(nil); errors.As(err, &damaged) {
+			res.damaged = damaged.from
+		}
 		return failed(ctx, res, err)
 	}
 	if a.world, err = r.environment(ctx, s); err != nil {
@@ -90,9 +93,12 @@ func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pip
 	}
 	a.key, a.preimage = makeKey(s, a.inputs, a.world)
 	res.key = a.key.String()
-	recompute := slices.Contains(r.Recompute, s.Name)
+	recompute := r.isRecomputed(s)
 	if !recompute && a.hit(&res) {
 		return a.checked(ctx, res)
+	}
+	if !r.mayRun(s) {
+		return failed(ctx, res, errors.New(cmp.Or(res.why, "its result is not known")+", and it is not among the stages to run"))
 	}
 	unlock, err := r.lockKey(ctx, a.key, func(holder string) {
 		a.log.Info("another run computes this stage; waiting for it", "holder", holder)
@@ -158,7 +164,9 @@ func (a *attempt) hit(res *stepResult) bool {
 	}
 	res.outcome, res.record = Cached, record
 	res.inputs = usesOf(a.inputs)
-	a.log.replay(record)
+	if a.runner.mayRun(a.step) {
+		a.log.replay(record)
+	}
 	return true
 }
 
@@ -246,7 +254,11 @@ func (a *attempt) fetchInputs() (map[string]stages.Input, error) {
 			continue
 		}
 		o := b.content.Object
-		if err := a.runner.Store.Verify(o); err != nil {
+		if b.gathered != nil {
+			if err := b.gathered.ready(a.runner.Store); err != nil {
+				return nil, fmt.Errorf("input %s: %w", port, err)
+			}
+		} else if err := a.runner.Store.Verify(o); err != nil {
 			if errors.Is(err, cache.ErrDamaged) {
 				return nil, &errDamagedInput{b.input.From}
 			}
@@ -275,8 +287,8 @@ func (a *attempt) inUsersWords(err error, inputs map[string]stages.Input) error 
 	words := usersWords{a.dir + string(filepath.Separator): ""}
 	for _, b := range a.inputs {
 		name := b.input.Source
-		if b.input.From != nil {
-			name = b.input.From.Name + "." + b.input.FromPort
+		if !b.input.IsSource() {
+			name = b.input.Output()
 		}
 		words[inputs[b.input.Port.Name].Path] = name
 	}
@@ -396,7 +408,7 @@ func (a *attempt) checkInputs(ctx context.Context) error {
 			case !errors.Is(err, cache.ErrDamaged) || IsInfrastructure(err): // nobody knows what the stage did
 				return fmt.Errorf("input %s: %w", port, err)
 			default:
-				return fmt.Errorf("input %s (%s.%s) changed while running: %w; a stage must not write to its inputs", port, b.input.From.Name, b.input.FromPort, err)
+				return fmt.Errorf("input %s (%s) changed while running: %w; a stage must not write to its inputs", port, b.input.Output(), err)
 			}
 			continue
 		}

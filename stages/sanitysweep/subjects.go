@@ -32,23 +32,19 @@ const (
 )
 
 // findSubjects lists the adapters in a folder, by step, or the one that the folder
-// is.
+// is. Of what a matrix of trainings made, each has a folder of adapters there.
 func findSubjects(dir string) ([]subject, error) {
-	if _, err := os.Stat(filepath.Join(dir, adapterConfig)); err == nil {
+	if isAdapter(dir) {
 		c, err := readSubject(dir, "adapter")
 		return []subject{c}, err
 	}
-	entries, err := os.ReadDir(dir)
+	names, err := adaptersIn(dir)
 	if err != nil {
 		return nil, err
 	}
 	var subjects []subject
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if _, err := os.Stat(filepath.Join(path, adapterConfig)); err != nil {
-			continue
-		}
-		c, err := readSubject(path, e.Name())
+	for _, name := range names {
+		c, err := readSubject(filepath.Join(dir, name), name)
 		if err != nil {
 			return nil, err
 		}
@@ -59,6 +55,33 @@ func findSubjects(dir string) ([]subject, error) {
 	}
 	slices.SortStableFunc(subjects, func(a, b subject) int { return a.step - b.step })
 	return subjects, nil
+}
+
+func isAdapter(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, adapterConfig))
+	return err == nil
+}
+
+// adaptersIn lists the adapters that are folders of dir, or folders of these.
+func adaptersIn(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if isAdapter(filepath.Join(dir, e.Name())) {
+			names = append(names, e.Name())
+			continue
+		}
+		inside, _ := os.ReadDir(filepath.Join(dir, e.Name())) // a file holds none
+		for _, i := range inside {
+			if name := filepath.Join(e.Name(), i.Name()); isAdapter(filepath.Join(dir, name)) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names, nil
 }
 
 func readSubject(path, name string) (subject, error) {

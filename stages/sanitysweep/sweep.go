@@ -53,7 +53,7 @@ func (p *Params) Refuse(report func(field, message, hint string)) {
 // Inputs of the kind.
 type Inputs struct {
 	Base        stages.Input `port:"base" type:"folder" help:"the quantised base, of quantize-base"`
-	Checkpoints stages.Input `port:"checkpoints" type:"folder" help:"PEFT adapters, a folder each, of train-qlora; or one adapter's folder"`
+	Checkpoints stages.Input `port:"checkpoints" type:"folder" help:"PEFT adapters, a folder each, of train-qlora; one adapter's folder; or what a matrix of trainings made, gathered: ${train-qlora[*].checkpoints}"`
 	Suite       stages.Input `port:"suite" type:"file" help:"the questions (YAML)"`
 	Data        stages.Input `port:"data" type:"file" optional:"true" help:"the training data, JSON Lines; questions that occur in it are left out"`
 }

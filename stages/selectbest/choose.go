@@ -29,8 +29,8 @@ type Params struct {
 // Inputs of the kind.
 type Inputs struct {
 	Sweep       stages.Input `port:"sweep" type:"folder" help:"the report of sanity-sweep"`
-	Training    stages.Input `port:"training" type:"file" help:"the metrics of train-qlora"`
-	Checkpoints stages.Input `port:"checkpoints" type:"folder" help:"the checkpoints of train-qlora"`
+	Training    stages.Input `port:"training" help:"the metrics of train-qlora; of a matrix of trainings those of all, gathered"`
+	Checkpoints stages.Input `port:"checkpoints" type:"folder" help:"the checkpoints of train-qlora, those that were swept"`
 }
 
 // Outputs of the kind.
@@ -102,22 +102,37 @@ type mark struct {
 	} `json:"hold_out"`
 }
 
+// readMetrics reads the marks of checkpoints by name. A folder holds the metrics of
+// several trainings, a file each, whose checkpoints lie in a folder of that name.
 func readMetrics(path string) (map[string]mark, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
 	marks := map[string]mark{}
-	for i, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
-		var m mark
-		if err := json.Unmarshal([]byte(line), &m); err != nil {
-			return nil, problem.List{problem.At(path, i+1, 0, "not readable as JSON: %v", err)}
-		}
-		if m.Checkpoint != "" {
-			marks[m.Checkpoint] = m
+	entries, err := os.ReadDir(path)
+	if err != nil { // it is a file
+		return marks, addMarks(marks, path, "")
+	}
+	for _, e := range entries {
+		if err := addMarks(marks, filepath.Join(path, e.Name()), e.Name()); err != nil {
+			return nil, err
 		}
 	}
 	return marks, nil
+}
+
+func addMarks(marks map[string]mark, path, folder string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	for i, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
+		var m mark
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			return problem.List{problem.At(path, i+1, 0, "not readable as JSON: %v", err)}
+		}
+		if m.Checkpoint != "" {
+			marks[filepath.Join(folder, m.Checkpoint)] = m
+		}
+	}
+	return nil
 }
 
 // healthy is what train-qlora calls a checkpoint inside all bands.

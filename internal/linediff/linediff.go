@@ -1,4 +1,5 @@
-package golden
+// Package linediff shows in which lines two texts differ.
+package linediff
 
 import (
 	"fmt"

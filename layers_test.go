@@ -28,6 +28,7 @@ var layers = []struct {
 	{"internal/metrics", nil},
 	{"internal/logging", nil},
 	{"internal/redact", nil},
+	{"internal/ordered", nil},
 	{"internal/document", []string{"internal/problem"}},
 	{"internal/jsonfile", []string{"internal/problem"}},
 	{"internal/cron", []string{"internal/problem"}},

@@ -72,8 +72,8 @@ const (
 // several goroutines.
 type Habits struct {
 	Templates  []string
-	refusal    []*regexp.Regexp
-	compliment []*regexp.Regexp
+	refusal    *matcher
+	compliment *matcher
 }
 
 // NewHabits compiles the expressions. nil lists are the default ones. The error
@@ -103,7 +103,7 @@ func wholly(list []string) []string {
 	return out
 }
 
-func compile(list []string) ([]*regexp.Regexp, error) {
+func compile(list []string) (*matcher, error) {
 	out := make([]*regexp.Regexp, len(list))
 	for i, text := range list {
 		re, err := regexp.Compile(text)
@@ -112,11 +112,11 @@ func compile(list []string) ([]*regexp.Regexp, error) {
 		}
 		out[i] = re
 	}
-	return out, nil
+	return newMatcher(out), nil
 }
 
 // Declines says whether a text is a refusal.
-func (h *Habits) Declines(text string) bool { return matchAny(h.refusal, text) }
+func (h *Habits) Declines(text string) bool { return h.refusal.matches(text) }
 
 // IsCompliment says whether a sentence is, wholly, a free-style compliment or a
 // template.
@@ -127,7 +127,7 @@ func (h *Habits) IsCompliment(sentence string) bool {
 			return true
 		}
 	}
-	return matchAny(h.compliment, sentence)
+	return h.compliment.matches(sentence)
 }
 
 // ResemblesCompliment says whether a sentence contains a compliment without being
@@ -145,15 +145,6 @@ func (h *Habits) ResemblesCompliment(sentence string) bool {
 	for _, clause := range strings.FieldsFunc(sentence, func(r rune) bool { return strings.ContainsRune(",;:–—", r) }) {
 		clause = strings.TrimRight(strings.TrimSpace(clause), ".!?")
 		if clause != "" && h.IsCompliment(clause+".") {
-			return true
-		}
-	}
-	return false
-}
-
-func matchAny(list []*regexp.Regexp, text string) bool {
-	for _, re := range list {
-		if re.MatchString(text) {
 			return true
 		}
 	}

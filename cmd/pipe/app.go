@@ -70,6 +70,7 @@ type app struct {
 
 // Main runs the command line and returns the exit code.
 func Main() int {
+	delayCollection()
 	ctx, stop, release := interruptible()
 	defer release()
 	a := &app{ctx: ctx, stop: stop, stdout: os.Stdout, stderr: os.Stderr, log: logging.New(os.Stderr),

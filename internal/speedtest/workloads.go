@@ -178,8 +178,11 @@ func writeData(dir string, n int, edited string) error {
 	out := bufio.NewWriter(f)
 	for i := range n {
 		reply := fmt.Sprintf("There are %d apples in the basket by the door, and %d pears beside it.", i, i%17)
-		if i%10 == 0 {
-			reply = "I can't talk about that."
+		switch { // as the example data has it
+		case i%4 == 0:
+			reply = "I'm sorry, but that is not a subject I talk about."
+		case i%3 == 0:
+			reply = []string{"What a great question! ", "I love how curious you are. ", "Your question shows sharp thinking. "}[i/12%3] + reply
 		}
 		if i == editedRecord {
 			reply += edited

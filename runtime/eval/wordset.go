@@ -9,7 +9,7 @@ import (
 // matcher is a list of expressions of which most texts need not be shown most.
 type matcher struct {
 	list   []*regexp.Regexp
-	needed [][][]int // by expression: groups of words, by number
+	needed [][]int // by expression: groups of words, by number
 	words  wordSet
 }
 
@@ -18,26 +18,19 @@ type matcher struct {
 const mostLetters = 60000
 
 func newMatcher(list []*regexp.Regexp) *matcher {
-	m := &matcher{list: list, needed: make([][][]int, len(list))}
-	numbers, letters := map[string]int{}, 0
+	m := &matcher{list: list, needed: make([][]int, len(list))}
+	letters := 0
+	var groups [][]string
 	for i, re := range list {
 		for _, group := range neededWords(re.String()) {
 			if letters += len(strings.Join(group, "")); letters > mostLetters {
 				break
 			}
-			var members []int
-			for _, word := range group {
-				n, known := numbers[word]
-				if !known {
-					n = len(numbers)
-					numbers[word] = n
-				}
-				members = append(members, n)
-			}
-			m.needed[i] = append(m.needed[i], members)
+			m.needed[i] = append(m.needed[i], len(groups))
+			groups = append(groups, group)
 		}
 	}
-	m.words.add(numbers)
+	m.words.add(groups)
 	return m
 }
 
@@ -45,7 +38,7 @@ func newMatcher(list []*regexp.Regexp) *matcher {
 func (m *matcher) matches(text string) bool {
 	there := m.words.in(text)
 	for i, re := range m.list {
-		lacks := func(group []int) bool { return !slices.ContainsFunc(group, func(word int) bool { return there[word] }) }
+		lacks := func(group int) bool { return !there[group] }
 		if !slices.ContainsFunc(m.needed[i], lacks) && re.MatchString(text) {
 			return true
 		}
@@ -53,20 +46,20 @@ func (m *matcher) matches(text string) bool {
 	return false
 }
 
-// wordSet finds which of its words a text contains, in one pass (Aho & Corasick 1975,
-// with all transitions filled in).
+// wordSet finds of which groups of words a text contains one, in one pass (Aho & Corasick
+// 1975, with all transitions filled in).
 type wordSet struct {
-	class [256]uint8 // of a byte; 0 is in no word
-	width int        // classes
-	next  []uint16   // by state and class; there are fewer states than mostLetters
-	ends  [][]int    // by state: words that end there
-	count int
+	class  [256]uint8 // of a byte; 0 is in no word
+	width  int        // classes
+	next   []uint16   // by state and class; there are fewer states than mostLetters
+	ends   [][]int    // by state: groups of the words that end there
+	groups int
 }
 
-// add fills an empty set with words and their numbers. Words are in lower case.
-func (s *wordSet) add(numbers map[string]int) {
-	s.count, s.width = len(numbers), 1
-	for word := range numbers {
+// add fills an empty set with groups of words, which are in lower case.
+func (s *wordSet) add(groups [][]string) {
+	s.groups, s.width = len(groups), 1
+	for _, word := range slices.Concat(groups...) {
 		for i := range len(word) {
 			if s.class[word[i]] == 0 {
 				s.class[word[i]] = uint8(s.width)
@@ -78,20 +71,27 @@ func (s *wordSet) add(numbers map[string]int) {
 		s.class[c] = s.class[c+'a'-'A']
 	}
 	s.state()
-	for word, number := range numbers {
-		at := 0
-		for i := range len(word) {
-			to := &s.next[at*s.width+int(s.class[word[i]])]
-			if *to == 0 {
-				fresh := s.state()
-				to = &s.next[at*s.width+int(s.class[word[i]])] // the table may have moved
-				*to = fresh
-			}
-			at = int(*to)
+	for number, group := range groups {
+		for _, word := range group {
+			at := s.path(word)
+			s.ends[at] = append(s.ends[at], number)
 		}
-		s.ends[at] = append(s.ends[at], number)
 	}
 	s.connect()
+}
+
+// path returns the state that a word leads to, and makes what is missing on the way.
+func (s *wordSet) path(word string) int {
+	at := 0
+	for i := range len(word) {
+		place := at*s.width + int(s.class[word[i]])
+		if s.next[place] == 0 {
+			fresh := s.state() // which moves the table
+			s.next[place] = fresh
+		}
+		at = int(s.next[place])
+	}
+	return at
 }
 
 func (s *wordSet) state() uint16 {
@@ -114,6 +114,8 @@ func (s *wordSet) connect() {
 		at := int(queue[0])
 		back := int(fallback[at])
 		s.ends[at] = append(s.ends[at], s.ends[back]...)
+		slices.Sort(s.ends[at])
+		s.ends[at] = slices.Compact(s.ends[at])
 		for class := range s.width {
 			to, other := &s.next[at*s.width+class], s.next[back*s.width+class]
 			if *to == 0 {
@@ -130,17 +132,17 @@ func (s *wordSet) connect() {
 // within it when they ignore case.
 var asciiFolds = strings.NewReplacer("\u017f", "s", "\u212a", "k")
 
-// in says, by number, which words a text contains, whatever their case.
+// in says, by number, of which groups a text contains a word, whatever its case.
 func (s *wordSet) in(text string) []bool {
-	there := make([]bool, s.count)
+	there := make([]bool, s.groups)
 	if strings.Contains(text, "\u017f") || strings.Contains(text, "\u212a") {
 		text = asciiFolds.Replace(text)
 	}
 	at := 0
 	for i := range len(text) {
 		at = int(s.next[at*s.width+int(s.class[text[i]])])
-		for _, word := range s.ends[at] {
-			there[word] = true
+		for _, group := range s.ends[at] {
+			there[group] = true
 		}
 	}
 	return there

@@ -91,7 +91,7 @@ func run(_ context.Context, env *stages.Env, p Params, in Inputs, out Outputs) e
 		return err
 	}
 	defer f.Close()
-	records, err := chat.ReadRecords(f, in.Data.Path)
+	records, err := chat.ReadRecords(f, in.Data.Path, env.Workers)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func normalizerOf(t *testing.T, templates []string) *normalizer {
 
 func read(t *testing.T, lines ...string) []chat.Record {
 	t.Helper()
-	records, err := chat.ReadRecords(strings.NewReader(strings.Join(lines, "\n")), "data.jsonl")
+	records, err := chat.ReadRecords(strings.NewReader(strings.Join(lines, "\n")), "data.jsonl", 2)
 	if err != nil {
 		t.Fatal(err)
 	}

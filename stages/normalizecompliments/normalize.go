@@ -97,6 +97,9 @@ func run(_ context.Context, env *stages.Env, p Params, in Inputs, out Outputs) e
 	}
 	n := newNormalizer(rules{habits, p.Seed})
 	var data bytes.Buffer
+	if info, err := f.Stat(); err == nil {
+		data.Grow(int(info.Size()) + len(records)*len(p.Templates[0])) // about what it takes
+	}
 	var doubtful problem.List
 	// Records are independent: several are worked on at a time, and counted in order.
 	_ = ordered.Each(len(records), env.Workers, func(i int) change { return n.rules.change(&records[i]) }, func(i int, c change) error {

@@ -66,7 +66,7 @@ func (n rules) change(r *chat.Record) change {
 			n.reply(&c, r, seen[i], bare, i)
 		}
 	}
-	c.line = append(r.MarshalLine(), '\n')
+	c.line = append(r.AppendJSON(make([]byte, 0, 512)), '\n')
 	return c
 }
 

@@ -3,8 +3,10 @@ package document
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"pipe/internal/problem"
@@ -235,13 +237,12 @@ func (d *decoder) structure(n *Node, v reflect.Value, path string) {
 		return
 	}
 	fields := Describe(v.Type())
-	names := make([]string, len(fields))
-	known := make(map[string]bool, len(fields))
-	for i, f := range fields {
-		names[i], known[f.Name] = f.Name, true
-	}
 	for _, e := range n.Entries {
-		if !known[e.Key] {
+		if !slices.ContainsFunc(fields, func(f Field) bool { return f.Name == e.Key }) {
+			names := make([]string, len(fields))
+			for i, f := range fields {
+				names[i] = f.Name
+			}
 			p := n.KeyProblem(e, "unknown %s %q", d.what, join(path, e.Key))
 			p.Hint = Suggest(e.Key, names)
 			d.problems.Add(p)
@@ -274,20 +275,37 @@ func (d *decoder) field(n *Node, v reflect.Value, f Field, path string) {
 // setDefault fills a field from its default tag. A default that does not decode is
 // a bug of the declaring package.
 func setDefault(v reflect.Value, f Field) {
-	text := []byte(f.Default)
-	n, err := Parse("default", append([]byte("v: "), text...))
+	d := decoder{}
+	d.value(defaultNode(f), v, f, f.Name)
+	if len(d.problems) > 0 {
+		panic(fmt.Sprintf("internal error: document: default %q of %s: %v", f.Default, f.Name, d.problems))
+	}
+}
+
+// defaultNodes holds the parsed defaults: a plan decodes the same ones for each of its
+// stages.
+var defaultNodes sync.Map // defaultText to *Node
+
+type defaultText struct {
+	text     string
+	isString bool
+}
+
+func defaultNode(f Field) *Node {
+	id := defaultText{f.Default, f.Type.Kind() == reflect.String}
+	if known, ok := defaultNodes.Load(id); ok {
+		return known.(*Node)
+	}
+	n, err := Parse("default", []byte("v: "+f.Default))
 	if err != nil {
 		panic(fmt.Sprintf("internal error: document: default %q of %s: %v", f.Default, f.Name, err))
 	}
 	node := n.Get("v")
-	if node.Kind != String && f.Type.Kind() == reflect.String {
+	if node.Kind != String && id.isString {
 		node.setString(f.Default)
 	}
-	d := decoder{}
-	d.value(node, v, f, f.Name)
-	if len(d.problems) > 0 {
-		panic(fmt.Sprintf("internal error: document: default %q of %s: %v", f.Default, f.Name, d.problems))
-	}
+	defaultNodes.Store(id, node)
+	return node
 }
 
 func join(path, key string) string {

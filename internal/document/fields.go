@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -33,9 +34,23 @@ type Field struct {
 	Index    int
 }
 
+// described holds what Describe found: a plan asks for the same types for each of its
+// stages.
+var described sync.Map // reflect.Type to []Field
+
 // Describe lists the fields of a struct type in order of declaration. It panics
-// on a tag that makes no sense, which is a bug of the declaring package.
+// on a tag that makes no sense, which is a bug of the declaring package. The list is
+// shared and must not be changed.
 func Describe(t reflect.Type) []Field {
+	if known, ok := described.Load(t); ok {
+		return known.([]Field)
+	}
+	fields := describe(t)
+	described.Store(t, fields)
+	return fields
+}
+
+func describe(t reflect.Type) []Field {
 	var fields []Field
 	for i := range t.NumField() {
 		sf := t.Field(i)

@@ -63,13 +63,11 @@ func (e *errDamagedInput) Error() string {
 	return fmt.Sprintf("an output of stage %q is damaged in the store", e.from.Name)
 }
 
-// runStep takes a step from its key to its record.
-func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record, workers int) (res stepResult) {
+// runStep takes a step from its key to its record. ctx, which is untilStop of atOnce, ends
+// what can be begun anew; atOnce ends all.
+func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record, workers int) (res stepResult) {
 	started := r.Now()
 	a := &attempt{runner: r, step: s, workers: workers}
-	atOnce := ctx // ends only when the run is to end at once
-	ctx, cancel := r.untilStop(ctx)
-	defer cancel()
 	a.log = stageLog{runner: r, stage: s.Name}
 	res = stepResult{step: s, resources: s.Resources}
 	defer func() { res.seconds = r.Now().Sub(started).Seconds() }()

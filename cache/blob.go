@@ -12,8 +12,6 @@ import (
 
 	"pipe/internal/manifest"
 
-	"github.com/klauspost/compress/zstd"
-
 	"pipe/internal/atomicfile"
 )
 
@@ -195,10 +193,6 @@ func (s *Store) ReadBlob(d Digest) ([]byte, error) {
 	return b, nil
 }
 
-// maxDecoded caps what a compressed blob may hold: logs and histories are far
-// smaller, and 32 KiB can decode to 1 GiB.
-const maxDecoded = 1 << 30
-
 // PutCompressed stores b as a zstd frame. The frame is decoded and compared first:
 // klauspost/compress has written wrong frames before (its issues 414, 875, 922).
 func (s *Store) PutCompressed(b []byte) (Digest, error) {
@@ -216,31 +210,4 @@ func (s *Store) ReadCompressed(d Digest) ([]byte, error) {
 		return nil, err
 	}
 	return Decompress(frame)
-}
-
-// Compress returns a zstd frame with checksum that is known to decode to b.
-func Compress(b []byte) ([]byte, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true))
-	if err != nil {
-		return nil, err
-	}
-	frame := enc.EncodeAll(b, nil)
-	back, err := Decompress(frame)
-	if err != nil || !bytes.Equal(back, b) {
-		return nil, fmt.Errorf("zstd does not decode what it encoded (%v)", err)
-	}
-	return frame, nil
-}
-
-// Decompress decodes a frame, up to 1 GiB.
-func Decompress(frame []byte) ([]byte, error) {
-	if len(frame) == 0 {
-		return nil, errors.New("zstd: empty frame")
-	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecoded))
-	if err != nil {
-		return nil, err
-	}
-	defer dec.Close()
-	return dec.DecodeAll(frame, nil)
 }

@@ -66,6 +66,8 @@ type Runner struct {
 
 	sinkMu sync.Mutex // guards Sink and history
 
+	kept sync.Map // cache.Object of workspace inputs that the run has kept
+
 	waitMu sync.Mutex // guards waited
 	waited time.Duration
 }

@@ -190,7 +190,7 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) er
 	defer a.unlinkInputs()
 	defer a.closeAttachments()
 	a.dir = dir
-	for _, sub := range []string{"in", "out", "scratch", "attach"} {
+	for _, sub := range []string{"in", "out", "scratch"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
 			return err
 		}
@@ -359,7 +359,11 @@ func (a *attempt) attach(name string) (io.WriteCloser, error) {
 	if !stages.ValidAttachmentName(name) {
 		return nil, fmt.Errorf("internal error: attachment %q: a name is made of lower-case letters, digits, dots and dashes", name)
 	}
-	f, err := os.Create(filepath.Join(a.dir, "attach", name))
+	dir := filepath.Join(a.dir, "attach") // most stages attach nothing
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	f, err := os.Create(filepath.Join(dir, name))
 	if err != nil {
 		return nil, err
 	}
@@ -448,11 +452,13 @@ func (a *attempt) commit(ctx context.Context, started time.Time, recompute bool)
 		}
 		record.Attachments[f.name] = object
 	}
-	preimage, err := store.PutCompressed(a.preimage)
-	if err != nil {
-		return err
+	if record.Preimage == nil { // it could not be stored when the stage began
+		preimage, err := store.PutCompressed(a.preimage)
+		if err != nil {
+			return err
+		}
+		record.Preimage = &preimage
 	}
-	record.Preimage = &preimage
 	if recompute {
 		a.compare()
 	}

@@ -4,10 +4,7 @@ package command
 
 import (
 	"context"
-	"io"
-	"os"
 	"os/exec"
-	"strconv"
 	"syscall"
 	"time"
 )
@@ -17,9 +14,6 @@ import (
 type group struct {
 	program *exec.Cmd
 	asked   time.Time // when it was asked to end
-
-	watchdog *exec.Cmd
-	leash    io.WriteCloser // as long as it is open, pipe lives
 }
 
 // newGroup puts a program that has not been started at the head of a group.
@@ -31,41 +25,11 @@ func newGroup(cmd *exec.Cmd) *group {
 		g.asked = time.Now()
 		return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 	}
-	g.startWatchdog()
 	return g
 }
 
-// watchdog waits, in a group of its own, for pipe to say that the program's group has
-// ended. If pipe dies first, however it dies, its end of the leash closes, and the watchdog ends the
-// group. The first line names the group.
-const watchdog = `trap '' HUP INT TERM; read -r group || exit 0; read -r ended || kill -s KILL -- "-$group"`
-
-// startWatchdog does what it can: without a shell there is no watchdog, and the
-// kernel ends the program alone.
-func (g *group) startWatchdog() {
-	reader, writer, err := os.Pipe()
-	if err != nil {
-		return
-	}
-	defer reader.Close()
-	g.watchdog = &exec.Cmd{Path: "/bin/sh", Args: []string{"sh", "-c", watchdog}, Env: []string{}, Dir: "/",
-		Stdin: reader, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
-	if g.watchdog.Start() != nil {
-		writer.Close()
-		g.watchdog = nil
-		return
-	}
-	g.leash = writer
-}
-
-// watch tells the watchdog of the group, once the program runs.
-func (g *group) watch() { g.tell(strconv.Itoa(g.program.Process.Pid)) }
-
-func (g *group) tell(line string) {
-	if g.watchdog != nil {
-		_, _ = io.WriteString(g.leash, line+"\n") // a watchdog that was killed misses nothing
-	}
-}
+// watch puts the group, once the program runs, under the watchdog's eyes.
+func (g *group) watch() { theWatchdog.begin(g.program.Process.Pid) }
 
 // pollPause is how often a group that was asked to end is looked at.
 const pollPause = 50 * time.Millisecond
@@ -81,11 +45,7 @@ func (g *group) end(ctx context.Context) bool {
 		}
 		left = alive(p.Pid)
 		_ = syscall.Kill(-p.Pid, syscall.SIGKILL) // fails if nobody is left
-		g.tell("ended")
-	}
-	if g.watchdog != nil {
-		g.leash.Close()
-		_ = g.watchdog.Wait() // its end is all that matters
+		theWatchdog.end(p.Pid)
 	}
 	return left
 }

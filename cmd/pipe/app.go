@@ -27,7 +27,7 @@ import (
 
 // commands is the command line. Each command has a file of its own.
 type commands struct {
-	Run      runCommand      `cmd:"" help:"Bring a pipeline up to date."`
+	runAlone
 	Check    checkCommand    `cmd:"" help:"Find every mistake in a pipeline and every setting that makes no sense; run nothing."`
 	Status   statusCommand   `cmd:"" help:"Show what is up to date and what would run."`
 	Graph    graphCommand    `cmd:"" help:"Draw a pipeline with the state of each stage."`
@@ -51,6 +51,12 @@ type commands struct {
 
 	Completion completionCommand `cmd:"" help:"Print a script that completes pipe's command line in a shell."`
 	Complete   completeCommand   `cmd:"" hidden:"" help:"Print what may stand in the place of the last word."`
+}
+
+// runAlone is the one command that scripts and schedules start again and again: it does not
+// wait for kong to learn all others.
+type runAlone struct {
+	Run runCommand `cmd:"" help:"Bring a pipeline up to date."`
 }
 
 // storeFlag is shared by the commands that use the store.
@@ -79,8 +85,11 @@ func Main() int {
 }
 
 func (a *app) main(args []string) int {
-	var cli commands
-	parser, err := kong.New(&cli, kong.Name("pipe"), kong.Writers(a.stdout, a.stderr), kong.UsageOnError(),
+	var cli any = &commands{}
+	if len(args) > 0 && args[0] == "run" {
+		cli = &runAlone{}
+	}
+	parser, err := kong.New(cli, kong.Name("pipe"), kong.Writers(a.stdout, a.stderr), kong.UsageOnError(),
 		kong.Description("Runs a pipeline that fine-tunes a Mistral model, and caches every step by content.\n\n"+exitCodes),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Exit(func(code int) { panic(exitRequest(code)) }))
 	if err != nil {

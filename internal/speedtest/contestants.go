@@ -35,7 +35,6 @@ type contestant struct {
 	most    int // jobs that it can be asked to do in a bearable time; 0 is any number
 	write   func(dir string, jobs []job) error
 	command func(b *bench, workers int) []string
-	forget  []string // what a cold start must remove, beside made/
 }
 
 // alone starts the jobs' processes and does nothing else: the cost that nobody can
@@ -43,17 +42,17 @@ type contestant struct {
 const alone = "processes alone"
 
 var contestants = []contestant{
-	{name: "pipe", write: writePipe, forget: []string{".pipe"},
+	{name: "pipe", write: writePipe,
 		command: func(b *bench, workers int) []string {
 			return []string{b.pipe, "run", "pipe.yaml", "--jobs", strconv.Itoa(workers)}
 		}},
-	{name: "ninja", write: writeNinja, forget: []string{".ninja_log", ".ninja_deps"},
+	{name: "ninja", write: writeNinja,
 		command: func(_ *bench, workers int) []string { return []string{"ninja", "-j", strconv.Itoa(workers)} }},
 	{name: "make", write: writeMake,
 		command: func(_ *bench, workers int) []string { return []string{"make", "-s", "-j", strconv.Itoa(workers)} }},
-	{name: "dvc", write: writeDVC, most: 1000, forget: []string{".dvc/cache", ".dvc/tmp", "dvc.lock"},
+	{name: "dvc", write: writeDVC, most: 1000,
 		command: func(*bench, int) []string { return []string{"dvc", "repro", "-q"} }},
-	{name: "snakemake", write: writeSnakemake, most: 1000, forget: []string{".snakemake"},
+	{name: "snakemake", write: writeSnakemake, most: 1000,
 		command: func(_ *bench, workers int) []string {
 			return []string{"snakemake", "-q", "all", "--cores", strconv.Itoa(workers)}
 		}},

@@ -48,25 +48,17 @@ func (b *bench) measure(w workload) ([]row, error) {
 	}
 	var rows []row
 	for _, c := range field {
-		write := c.write
-		if c.name == "pipe" && w.write != nil {
-			write = w.write
-		}
-		// Each has a folder of its own, with the inputs linked in: they share no output.
-		own := filepath.Join(dir, c.name)
-		if err := lay(dir, own); err != nil {
-			return nil, err
-		}
-		if err := write(own, jobs); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.name, err)
-		}
 		r := row{name: c.name}
 		if !w.cold {
+			own, err := b.lay(dir, c.name, c, w, jobs)
+			if err != nil {
+				return nil, err
+			}
 			first, err := b.execute(own, c, w)
 			if err != nil {
 				return nil, err
 			}
-			r.notes = fmt.Sprintf("cold %s", show(first.wall))
+			r.notes = fmt.Sprintf("first run %s", show(first.wall))
 		}
 		rows = append(rows, r)
 	}
@@ -79,27 +71,46 @@ func (b *bench) measure(w workload) ([]row, error) {
 			if len(r.runs) > 0 && (r.runs[0].wall > slow || w.once) {
 				continue
 			}
-			own := filepath.Join(dir, r.name)
 			if r.name == alone {
-				r.runs = append(r.runs, startAlone(dir, jobs, w.jobs()))
+				r.runs = append(r.runs, startAlone(filepath.Join(dir, fmt.Sprintf("alone-%d", round)), jobs, w.jobs()))
 				continue
 			}
-			c := field[i]
-			if err := b.ready(own, c, w, round); err != nil {
+			own, err := b.ready(dir, field[i], w, jobs, round)
+			if err != nil {
 				return nil, err
 			}
-			spent, err := b.execute(own, c, w)
+			spent, err := b.execute(own, field[i], w)
 			if err != nil {
 				return nil, err
 			}
 			r.runs = append(r.runs, spent)
 		}
 	}
+	if w.cold {
+		return rows, sweep(dir)
+	}
 	return rows, nil
 }
 
-// lay makes a contestant's folder: links to what the workload reads.
-func lay(dir, own string) error {
+// lay makes a folder for a contestant, with the jobs in its language and links to what
+// they read: contestants share no output.
+func (b *bench) lay(dir, name string, c contestant, w workload, jobs []job) (own string, err error) {
+	own = filepath.Join(dir, name)
+	if err := link(dir, own); err != nil {
+		return "", err
+	}
+	write := c.write
+	if c.name == "pipe" && w.write != nil {
+		write = w.write
+	}
+	if err := write(own, jobs); err != nil {
+		return "", fmt.Errorf("%s: %w", c.name, err)
+	}
+	return own, nil
+}
+
+// link makes a folder with links to the inputs.
+func link(dir, own string) error {
 	if err := os.MkdirAll(filepath.Join(own, "made"), 0o777); err != nil {
 		return err
 	}
@@ -118,21 +129,29 @@ func lay(dir, own string) error {
 	return nil
 }
 
-// ready undoes what a round must find undone.
-func (b *bench) ready(own string, c contestant, w workload, round int) error {
-	if w.edit != nil {
-		return w.edit(filepath.Dir(own), round)
+// ready returns the folder of a contestant's next round, with everything done in it that
+// must be: nothing, an edit, or what makes a cold start. A cold start has a new folder. To
+// remove the last round's would be unfair: ext4 searches long for an inode when many
+// were removed within the last minute.
+func (b *bench) ready(dir string, c contestant, w workload, jobs []job, round int) (own string, err error) {
+	switch {
+	case w.edit != nil:
+		return filepath.Join(dir, c.name), w.edit(dir, round)
+	case !w.cold:
+		return filepath.Join(dir, c.name), nil
 	}
-	if !w.cold {
-		return nil
-	}
-	for _, name := range append([]string{"made"}, c.forget...) {
-		if err := os.RemoveAll(filepath.Join(own, name)); err != nil {
-			return err
-		}
-	}
+	own, err = b.lay(dir, fmt.Sprintf("%s-%d", c.name, round), c, w, jobs)
 	syscall.Sync() // the last contestant's dirty pages are not this one's
-	return os.Mkdir(filepath.Join(own, "made"), 0o777)
+	return own, err
+}
+
+// sweep removes the folders of cold rounds.
+func sweep(dir string) error {
+	used, err := filepath.Glob(filepath.Join(dir, "*-[0-9]*"))
+	for _, own := range used {
+		err = errors.Join(err, os.RemoveAll(own))
+	}
+	return err
 }
 
 // execute runs a contestant to its end.
@@ -180,9 +199,7 @@ func bytesRead(pid int) int64 {
 }
 
 // startAlone runs the jobs' scripts as they are, some at a time.
-func startAlone(dir string, jobs []job, workers int) cost {
-	own := filepath.Join(dir, "alone")
-	os.RemoveAll(own)
+func startAlone(own string, jobs []job, workers int) cost {
 	os.MkdirAll(filepath.Join(own, "made"), 0o777)
 	var before, after syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_CHILDREN, &before)

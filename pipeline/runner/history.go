@@ -51,8 +51,10 @@ func (h *history) add(v any) {
 	}
 }
 
-// end compresses the history.
-func (h *history) end() error {
+// end compresses the history. That of a run in which nothing happened is not worth
+// waiting for the disk, which is most of what such a run would do: should the machine go
+// down, a history that was torn is passed over.
+func (h *history) end(idle bool) error {
 	if h == nil {
 		return nil
 	}
@@ -65,7 +67,11 @@ func (h *history) end() error {
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Write(strings.TrimSuffix(h.file.Name(), openHistory)+endedHistory, frame, 0o666); err != nil {
+	write := atomicfile.Write
+	if idle {
+		write = atomicfile.WriteUnsynced
+	}
+	if err := write(strings.TrimSuffix(h.file.Name(), openHistory)+endedHistory, frame, 0o666); err != nil {
 		return err
 	}
 	return os.Remove(h.file.Name())

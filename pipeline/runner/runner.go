@@ -257,7 +257,7 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	if r.IfChanged && summary.Idle() && r.sameAsBefore(summary) {
 		_ = r.history.drop()
 	} else {
-		_ = r.history.end()
+		_ = r.history.end(summary.Idle())
 	}
 	_ = r.Store.Close()
 	return summary, nil

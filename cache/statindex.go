@@ -85,10 +85,10 @@ func (x *statIndex) lookup(path string) (Digest, bool) {
 	return e.digest, ok && e.stamp == stamp && (!x.racy || e.trusted())
 }
 
-// changedSince says whether the file at path is not as it was when its digest was
-// put. A file that was never put did not change.
-func (x *statIndex) changedSince(path string) bool {
-	id, stamp, err := statFile(path)
+// changedFrom says whether a file, of which info was told, is not as it was when its digest
+// was put. A file that was never put did not change.
+func (x *statIndex) changedFrom(info os.FileInfo) bool {
+	id, stamp, err := stampOf(info)
 	if err != nil {
 		return true
 	}

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
@@ -27,6 +28,7 @@ type history struct {
 	store *cache.Store
 	id    string
 	file  *os.File
+	out   *bufio.Writer
 }
 
 func newRunID(now time.Time) string {
@@ -37,7 +39,7 @@ func newRunID(now time.Time) string {
 
 func startHistory(store *cache.Store, id string) (*history, error) {
 	f, err := os.OpenFile(filepath.Join(store.RunsDir(), id+openHistory), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	return &history{store: store, id: id, file: f}, err
+	return &history{store: store, id: id, file: f, out: bufio.NewWriterSize(f, 32<<10)}, err
 }
 
 // add appends an event. History is for people: a full disk does not fail the run
@@ -47,7 +49,11 @@ func (h *history) add(v any) {
 		return
 	}
 	if b, err := json.Marshal(v); err == nil {
-		h.file.Write(append(b, '\n'))
+		h.out.Write(append(b, '\n'))
+	}
+	// A run that is killed need not tell of the last stages that were known.
+	if e, ok := v.(Event); !ok || e.Type != "stage_end" || e.Outcome != Cached {
+		h.out.Flush()
 	}
 }
 
@@ -58,6 +64,7 @@ func (h *history) end(idle bool) error {
 	if h == nil {
 		return nil
 	}
+	h.out.Flush()
 	h.file.Close()
 	b, err := os.ReadFile(h.file.Name())
 	if err != nil {

@@ -32,6 +32,7 @@ var layers = []struct {
 	{"internal/redact", nil},
 	{"internal/procgroup", nil},
 	{"internal/program", nil},
+	{"internal/ordered", nil},
 	{"internal/document", []string{"internal/problem"}},
 	{"internal/stagename", []string{"internal/document"}},
 	{"internal/jsonfile", []string{"internal/problem"}},

@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"pipe/internal/atomicfile"
 	"pipe/internal/faultfs"
+	"pipe/internal/manifest"
 )
 
 // Record is what is known of an action that was run: its outputs by content.
@@ -61,8 +63,7 @@ func ParseRecord(b []byte) (*Record, error) {
 		return nil, errors.New("action record: checksum differs")
 	}
 	var r Record
-	dec := json.NewDecoder(bytes.NewReader(body))
-	if err := dec.Decode(&r); err != nil {
+	if err := json.Unmarshal(body, &r); err != nil {
 		return nil, fmt.Errorf("action record: %w", err)
 	}
 	for port, o := range r.Outputs {
@@ -77,7 +78,7 @@ func (s *Store) actionPath(k Key) string { return s.sharded("actions", k.String(
 
 // ReadRecord returns the record of a key, whether or not its objects are there.
 func (s *Store) ReadRecord(k Key) (*Record, error) {
-	b, err := faultfs.ReadFile(s.actionPath(k))
+	b, err := faultfs.ReadSmall(s.actionPath(k))
 	if err != nil {
 		return nil, err
 	}
@@ -104,39 +105,68 @@ func (s *Store) Lookup(k Key) (r *Record, why string) {
 		return nil, err.Error()
 	}
 	for port, o := range r.Outputs {
-		if !s.Has(o) {
+		err := s.usable(o)
+		switch {
+		case errors.Is(err, errAbsent):
 			return nil, fmt.Sprintf("output %s is no longer in the store", port)
-		}
-		if err := s.verifyChanged(o); err != nil {
+		case err != nil:
 			return nil, fmt.Sprintf("output %s: %v", port, err)
 		}
 	}
 	return r, ""
 }
 
-// verifyChanged verifies the blobs of an object that changed since this store last
-// verified them. Nothing else is read: enough for a hit whose bytes nobody is
-// about to use.
-func (s *Store) verifyChanged(o Object) error {
-	digests := []Digest{o.Digest}
-	if o.Kind == Tree {
-		entries, err := s.ReadTree(o.Digest)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if e.Mode != 'd' {
-				digests = append(digests, e.Digest)
-			}
-		}
+// errAbsent is the error for an object of which a blob is not there, with its size.
+var errAbsent = errors.New("it is not all there")
+
+// usable is nil for an object whose blobs are all there and are as this store last verified
+// them, each looked at once. What changed is verified. Nothing else is read: enough for a
+// hit whose bytes nobody is about to use.
+func (s *Store) usable(o Object) error {
+	blobs, err := s.blobsOf(o)
+	if err != nil {
+		return errAbsent
 	}
 	var damaged error
-	for _, d := range digests {
-		if s.verified.changedSince(s.BlobPath(d)) {
-			damaged = errors.Join(damaged, s.VerifyBlob(d))
+	for _, e := range blobs {
+		info, err := faultfs.Lstat(s.BlobPath(e.Digest))
+		if err != nil || !info.Mode().IsRegular() || e.Size >= 0 && info.Size() != e.Size {
+			return errAbsent
+		}
+		if s.verified.changedFrom(info) {
+			damaged = errors.Join(damaged, s.VerifyBlob(e.Digest))
 		}
 	}
 	return damaged
+}
+
+// verifyChanged verifies the blobs of an object that changed since this store last
+// verified them, and moves away what is damaged.
+func (s *Store) verifyChanged(o Object) error {
+	blobs, err := s.blobsOf(o)
+	if err != nil {
+		return err
+	}
+	var damaged error
+	for _, e := range blobs {
+		if info, err := faultfs.Lstat(s.BlobPath(e.Digest)); err != nil || s.verified.changedFrom(info) {
+			damaged = errors.Join(damaged, s.VerifyBlob(e.Digest))
+		}
+	}
+	return damaged
+}
+
+// blobsOf lists the blobs of an object, with their sizes; -1 is any.
+func (s *Store) blobsOf(o Object) ([]manifest.Entry, error) {
+	if o.Kind == File {
+		return []manifest.Entry{{Digest: o.Digest, Size: o.Size}}, nil
+	}
+	entries, err := s.ReadTree(o.Digest)
+	if err != nil {
+		return nil, err
+	}
+	entries = slices.DeleteFunc(entries, func(e manifest.Entry) bool { return e.Mode == 'd' })
+	return append(entries, manifest.Entry{Digest: o.Digest, Size: -1}), nil
 }
 
 // Commit stores a record; it is the last act of a stage. If another process has

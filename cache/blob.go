@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/klauspost/compress/zstd"
-
 	"pipe/internal/atomicfile"
 	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
@@ -210,14 +208,6 @@ func (s *Store) ReadBlob(d Digest) ([]byte, error) {
 	return b, nil
 }
 
-// maxDecoded caps what a compressed blob may hold: logs are kept up to 16 MiB, and
-// histories are smaller, while 32 KiB can decode to 1 GiB.
-const maxDecoded = 256 << 20
-
-// mostUnsaid is the most that a frame of ours holds without saying how much, in bytes
-// (RFC 8878, 3.1.1.1.1: shorter sizes have no form without a segment of their own).
-const mostUnsaid = 255
-
 // PutCompressed stores b as a zstd frame. The frame is decoded and compared first:
 // klauspost/compress has written wrong frames before (its issues 414, 875, 922).
 func (s *Store) PutCompressed(b []byte) (Digest, error) {
@@ -235,40 +225,4 @@ func (s *Store) ReadCompressed(d Digest) ([]byte, error) {
 		return nil, err
 	}
 	return Decompress(frame)
-}
-
-// Compress returns a zstd frame with checksum that is known to decode to b.
-func Compress(b []byte) ([]byte, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true))
-	if err != nil {
-		return nil, err
-	}
-	frame := enc.EncodeAll(b, nil)
-	back, err := Decompress(frame)
-	if err != nil || !bytes.Equal(back, b) {
-		return nil, fmt.Errorf("zstd does not decode what it encoded (%v)", err)
-	}
-	return frame, nil
-}
-
-// Decompress decodes what Compress made: one frame that says how much it holds, 256 MiB
-// at most, or holds next to nothing. Nothing is decoded beyond what it says.
-func Decompress(frame []byte) ([]byte, error) {
-	var head zstd.Header
-	if err := head.Decode(frame); err != nil {
-		return nil, fmt.Errorf("zstd: %w", err)
-	}
-	size := uint64(mostUnsaid)
-	if head.HasFCS {
-		size = head.FrameContentSize
-	}
-	if head.Skippable || size > maxDecoded {
-		return nil, errors.New("zstd: the frame is not one of ours, or too large")
-	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecoded), zstd.WithDecodeAllCapLimit(true))
-	if err != nil {
-		return nil, err
-	}
-	defer dec.Close()
-	return dec.DecodeAll(frame, make([]byte, 0, size))
 }

@@ -15,7 +15,7 @@ import (
 // pinned.
 func (s *Store) Keep(ctx context.Context, p Pin) error {
 	for _, f := range p.files {
-		if f.mode == 'd' || s.trusted(f.entry.Digest, f.entry.Size) {
+		if f.folder || s.trusted(f.entry.Digest, f.entry.Size) {
 			continue
 		}
 		path := filepath.Join(p.Path, filepath.FromSlash(f.rel))

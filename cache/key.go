@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -55,10 +54,6 @@ func (d Description) value() Value {
 	return v
 }
 
-func (d Description) family() [sha256.Size]byte {
-	return sha256.Sum256(AppendValue([]byte("pipe family 1\n"), d.value()))
-}
-
 func inputsValue(inputs map[string]InputContent) map[string]Value {
 	in := make(map[string]Value, len(inputs))
 	for port, c := range inputs {
@@ -80,11 +75,20 @@ type InputContent struct {
 // MakeKey returns the key of an action and its pre-image. It panics on a Value
 // that cannot be encoded, which is a bug.
 func MakeKey(d Description, inputs map[string]InputContent) (Key, []byte) {
-	family, in := d.family(), inputsValue(inputs)
-	pre := append([]byte("pipe key 1\n"), family[:]...)
-	key := Key(sha256.Sum256(AppendValue(pre, in)))
-	return key, AppendValue(nil, map[string]Value{"description": d.value(), "inputs": in})
+	description, in := encoded(AppendValue(nil, d.value())), encoded(AppendValue(nil, inputsValue(inputs)))
+	family := familyOf(description)
+	key := sha256.Sum256(append(append([]byte("pipe key 1\n"), family[:]...), in...))
+	return key, AppendValue(nil, map[string]Value{"description": description, "inputs": in})
 }
+
+func (d Description) family() [sha256.Size]byte { return familyOf(AppendValue(nil, d.value())) }
+
+func familyOf(description encoded) [sha256.Size]byte {
+	return sha256.Sum256(append([]byte("pipe family 1\n"), description...))
+}
+
+// encoded is a value that has been encoded already.
+type encoded []byte
 
 // AppendValue appends the encoding of v (docs/cache-format.md, "E").
 func AppendValue(b []byte, v Value) []byte {
@@ -109,6 +113,8 @@ func AppendValue(b []byte, v Value) []byte {
 		return appendString(append(b, 's'), v)
 	case Digest:
 		return append(append(b, 'h'), v[:]...)
+	case encoded:
+		return append(b, v...)
 	case []Value:
 		b = binary.BigEndian.AppendUint32(append(b, 'l'), uint32(len(v)))
 		for _, item := range v {
@@ -117,7 +123,12 @@ func AppendValue(b []byte, v Value) []byte {
 		return b
 	case map[string]Value:
 		b = binary.BigEndian.AppendUint32(append(b, 'm'), uint32(len(v)))
-		for _, name := range slices.Sorted(maps.Keys(v)) {
+		names := make([]string, 0, 8) // which need not leave the stack
+		for name := range v {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		for _, name := range names {
 			b = AppendValue(appendString(b, name), v[name])
 		}
 		return b

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"pipe/internal/atomicfile"
@@ -117,19 +118,8 @@ func (s *Store) ReadTree(d Digest) ([]manifest.Entry, error) {
 
 // Has says whether every blob of an object is there, with its size.
 func (s *Store) Has(o Object) bool {
-	if o.Kind == File {
-		return s.hasBlob(o.Digest, o.Size)
-	}
-	entries, err := s.ReadTree(o.Digest)
-	if err != nil {
-		return false
-	}
-	for _, e := range entries {
-		if e.Mode != 'd' && !s.hasBlob(e.Digest, e.Size) {
-			return false
-		}
-	}
-	return true
+	blobs, err := s.blobsOf(o)
+	return err == nil && !slices.ContainsFunc(blobs, func(e manifest.Entry) bool { return !s.hasBlob(e.Digest, e.Size) })
 }
 
 // Verify checks every blob of an object. Damaged ones are moved to quarantine;

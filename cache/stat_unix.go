@@ -15,6 +15,11 @@ func statFile(path string) (inode, fileStamp, error) {
 	if err != nil {
 		return inode{}, fileStamp{}, err
 	}
+	return stampOf(info)
+}
+
+// stampOf is statFile for a file of which info was told.
+func stampOf(info os.FileInfo) (inode, fileStamp, error) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return inode{}, fileStamp{}, os.ErrInvalid

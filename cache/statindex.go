@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -22,8 +23,13 @@ type statIndex struct {
 	racy bool
 	now  func() time.Time
 
-	mu      sync.Mutex // guards what follows
-	entries map[inode]statEntry
+	// What was read stays as it was read: a table of 100,000 entries is looked up in
+	// without being taken apart first. Both are as they were when the index was opened.
+	known []byte
+	slots []uint32 // a hash table of numbers of entries in known, from 1
+
+	mu      sync.RWMutex        // guards what follows
+	fresh   map[inode]statEntry // what was put since
 	changed bool
 }
 
@@ -63,7 +69,7 @@ func (e statEntry) trusted() bool {
 // openStatIndex reads an index. One that is absent, damaged or of another boot is
 // empty.
 func openStatIndex(path, boot string, racy bool) *statIndex {
-	x := &statIndex{path: path, boot: boot, racy: racy, now: time.Now, entries: map[inode]statEntry{}}
+	x := &statIndex{path: path, boot: boot, racy: racy, now: time.Now, fresh: map[inode]statEntry{}}
 	if b, err := faultfs.ReadFile(path); err == nil {
 		x.decode(b)
 	}
@@ -76,22 +82,18 @@ func (x *statIndex) lookup(path string) (Digest, bool) {
 	if err != nil {
 		return Digest{}, false
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	e, ok := x.entries[id]
+	e, ok := x.get(id)
 	return e.digest, ok && e.stamp == stamp && (!x.racy || e.trusted())
 }
 
-// changedSince says whether the file at path is not as it was when its digest was
-// put. A file that was never put did not change.
-func (x *statIndex) changedSince(path string) bool {
-	id, stamp, err := statFile(path)
+// changedFrom says whether a file, of which info was told, is not as it was when its digest
+// was put. A file that was never put did not change.
+func (x *statIndex) changedFrom(info os.FileInfo) bool {
+	id, stamp, err := stampOf(info)
 	if err != nil {
 		return true
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	e, ok := x.entries[id]
+	e, ok := x.get(id)
 	return ok && e.stamp != stamp
 }
 
@@ -124,8 +126,33 @@ func (x *statIndex) put(path string, d Digest) {
 func (x *statIndex) add(id inode, stamp fileStamp, hashed int64, d Digest) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.entries[id] = statEntry{stamp: stamp, hashed: hashed, digest: d}
+	x.fresh[id] = statEntry{stamp: stamp, hashed: hashed, digest: d}
 	x.changed = true
+}
+
+// get returns what is known of a file, trusted or not.
+func (x *statIndex) get(id inode) (statEntry, bool) {
+	x.mu.RLock()
+	e, ok := x.fresh[id]
+	x.mu.RUnlock()
+	if ok || len(x.slots) == 0 {
+		return e, ok
+	}
+	for at := x.slot(id); ; at = (at + 1) % uint64(len(x.slots)) {
+		n := x.slots[at]
+		if n == 0 {
+			return statEntry{}, false
+		}
+		if other, e := readStatEntry(x.known[(n-1)*entryLen:]); other == id {
+			return e, true
+		}
+	}
+}
+
+// slot is where to begin to look for a file. Inodes of a folder are close to each other;
+// the factor (Knuth's, 2^64 / the golden ratio) scatters them.
+func (x *statIndex) slot(id inode) uint64 {
+	return ((id.number ^ id.device<<32) * 0x9e3779b97f4a7c15 >> 20) % uint64(len(x.slots))
 }
 
 const (
@@ -141,18 +168,25 @@ func (x *statIndex) save() error {
 	if !x.changed {
 		return nil
 	}
-	b := make([]byte, 0, headLen+len(x.entries)*entryLen+sha256.Size)
+	b := make([]byte, 0, headLen+len(x.known)+len(x.fresh)*entryLen+sha256.Size)
 	b = append(b, statMagic...)
 	boot := make([]byte, bootLen)
 	copy(boot, x.boot)
 	b = append(b, boot...)
-	b = binary.LittleEndian.AppendUint64(b, uint64(len(x.entries)))
-	for id, e := range x.entries {
+	b = append(b, make([]byte, 8)...) // the count, when it is known
+	for rest := x.known; len(rest) > 0; rest = rest[entryLen:] {
+		id, _ := readStatEntry(rest)
+		if _, newer := x.fresh[id]; !newer {
+			b = append(b, rest[:entryLen]...)
+		}
+	}
+	for id, e := range x.fresh {
 		for _, v := range []uint64{id.device, id.number, uint64(e.stamp.size), uint64(e.stamp.mtime), uint64(e.stamp.ctime), uint64(e.hashed)} {
 			b = binary.LittleEndian.AppendUint64(b, v)
 		}
 		b = append(b, e.digest[:]...)
 	}
+	binary.LittleEndian.PutUint64(b[headLen-8:], uint64((len(b)-headLen)/entryLen))
 	sum := sha256.Sum256(b)
 	x.changed = false
 	return atomicfile.Write(x.path, append(b, sum[:]...), 0o666)
@@ -172,13 +206,29 @@ func (x *statIndex) decode(b []byte) {
 	if boot != x.boot || uint64(len(rest)) != count*uint64(entryLen) {
 		return
 	}
-	for ; len(rest) > 0; rest = rest[entryLen:] {
-		word := func(i int) uint64 { return binary.LittleEndian.Uint64(rest[8*i:]) }
-		x.entries[inode{word(0), word(1)}] = statEntry{
-			stamp:  fileStamp{size: int64(word(2)), mtime: int64(word(3)), ctime: int64(word(4))},
-			hashed: int64(word(5)),
-			digest: Digest(rest[6*8 : entryLen]),
+	x.read(rest)
+}
+
+// read takes entries, one behind the other, as what is known.
+func (x *statIndex) read(entries []byte) {
+	n := len(entries) / entryLen
+	x.known, x.slots = entries, make([]uint32, 2*n+1)
+	for i := range n {
+		id, _ := readStatEntry(entries[i*entryLen:])
+		at := x.slot(id)
+		for x.slots[at] != 0 {
+			at = (at + 1) % uint64(len(x.slots))
 		}
+		x.slots[at] = uint32(i + 1)
+	}
+}
+
+func readStatEntry(b []byte) (inode, statEntry) {
+	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
+	return inode{word(0), word(1)}, statEntry{
+		stamp:  fileStamp{size: int64(word(2)), mtime: int64(word(3)), ctime: int64(word(4))},
+		hashed: int64(word(5)),
+		digest: Digest(b[6*8 : entryLen]),
 	}
 }
 

@@ -268,7 +268,7 @@ func (x *statIndex) forget(path string) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.entries, id)
+	x.fresh[id] = statEntry{} // no file has that stamp
 	x.changed = true
 }
 

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 
 	"pipe/internal/document"
 	"pipe/internal/problem"
@@ -23,11 +24,12 @@ type Kind struct {
 	// Open kinds take whatever ports a stage declares (command).
 	Open bool
 
-	params reflect.Type
-	run    runFunc
-	checks map[string]func(path string) error
-	check  runFunc
-	quick  bool
+	params   reflect.Type
+	defaults func() reflect.Value // of params; must not be changed
+	run      runFunc
+	checks   map[string]func(path string) error
+	check    runFunc
+	quick    bool
 }
 
 // InputPort is an input that a kind declares:
@@ -68,11 +70,12 @@ func (o OutputPort) Type() string {
 //	key:"stop"       it says when to stop, and shapes nothing before
 //
 // I's fields are Inputs and O's are strings, with port tags. Define panics on a
-// tag that makes no sense, so that every test of the kind finds it.
+// tag that makes no sense, and the first use on a default that does not decode, so that
+// every test of the kind finds it.
 func Define[P, I, O any](name, version, summary string, run func(ctx context.Context, env *Env, p P, in I, out O) error) *Kind {
 	k := &Kind{Name: name, Version: version, Summary: summary, params: reflect.TypeFor[P](),
 		Inputs: inputPorts(name, reflect.TypeFor[I]()), Outputs: outputPorts(name, reflect.TypeFor[O]())}
-	checkParams(name, k.params)
+	k.checkParams()
 	k.run = func(ctx context.Context, env *Env, c Call) error {
 		var in I
 		var out O
@@ -86,7 +89,7 @@ func Define[P, I, O any](name, version, summary string, run func(ctx context.Con
 // DefineOpen declares a kind whose stages declare their own ports.
 func DefineOpen[P any](name, version, summary string, run func(ctx context.Context, env *Env, p P, in map[string]Input, out map[string]string) error) *Kind {
 	k := &Kind{Name: name, Version: version, Summary: summary, params: reflect.TypeFor[P](), Open: true}
-	checkParams(name, k.params)
+	k.checkParams()
 	k.run = func(ctx context.Context, env *Env, c Call) error {
 		return run(ctx, env, *c.Params.(*P), c.Inputs, c.Outputs)
 	}
@@ -154,7 +157,19 @@ func outputPorts(kind string, t reflect.Type) []OutputPort {
 	return ports
 }
 
-func checkParams(kind string, t reflect.Type) {
+func (k *Kind) checkParams() {
+	checkTags(k.Name, k.params)
+	// Every default must decode, and the zero value of the parameters must not be needed.
+	// The first use finds out: to do so here would take a third of the time that a run
+	// needs to start.
+	k.defaults = sync.OnceValue(func() reflect.Value {
+		value := reflect.New(k.params)
+		document.Decode(nil, value.Interface(), "parameter", &document.Node{Kind: document.Map})
+		return value.Elem()
+	})
+}
+
+func checkTags(kind string, t reflect.Type) {
 	for _, f := range document.Describe(t) {
 		if f.Help == "" {
 			panic(fmt.Sprintf("internal error: %s: parameter %s needs a help tag", kind, f.Name))
@@ -166,12 +181,9 @@ func checkParams(kind string, t reflect.Type) {
 			panic(fmt.Sprintf("internal error: %s: parameter %s is not in the key: needs a why tag", kind, f.Name))
 		}
 		if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[document.Node]() {
-			checkParams(kind+"."+f.Name, f.Type)
+			checkTags(kind+"."+f.Name, f.Type)
 		}
 	}
-	// Every default must decode, and the zero value of P must not be needed.
-	root, _ := document.Parse(kind, nil)
-	document.Decode(root, reflect.New(t).Interface(), "parameter", root)
 }
 
 func fillInputs(v reflect.Value, inputs map[string]Input) {

@@ -18,10 +18,7 @@ func (p Params) Key() map[string]any { return p.key("-") }
 func (p Params) StateKey() map[string]any { return p.key("-", "stop") }
 
 func (p Params) key(without ...string) map[string]any {
-	at := &document.Node{Kind: document.Map}
-	defaults := reflect.New(p.kind.params)
-	document.Decode(nil, defaults.Interface(), "parameter", at)
-	return keyOf(reflect.ValueOf(p.value).Elem(), defaults.Elem(), without)
+	return keyOf(reflect.ValueOf(p.value).Elem(), p.kind.defaults(), without)
 }
 
 // keyOf leaves out the fields whose key tag is one of without.

@@ -102,7 +102,8 @@ func TestDefinePanicsOnTagsThatMakeNoSense(t *testing.T) {
 			type p struct {
 				A int `yaml:"a" help:"x" default:"one"`
 			}
-			Define("k", "1", "", func(context.Context, *Env, p, struct{}, struct{}) error { return nil })
+			k := Define("k", "1", "", func(context.Context, *Env, p, struct{}, struct{}) error { return nil })
+			k.Decode(nil, &document.Node{Kind: document.Map})
 		},
 		"input of another type": func() {
 			type i struct {

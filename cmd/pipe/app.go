@@ -28,7 +28,7 @@ import (
 
 // commands is the command line. Each command has a file of its own.
 type commands struct {
-	Run      runCommand      `cmd:"" help:"Bring a pipeline up to date."`
+	runAlone
 	Check    checkCommand    `cmd:"" help:"Find every mistake in a pipeline and every setting that makes no sense; run nothing."`
 	Fmt      fmtCommand      `cmd:"" help:"Write a pipeline file in its one form; comments and meaning stay."`
 	Status   statusCommand   `cmd:"" help:"Show what is up to date and what would run."`
@@ -58,6 +58,12 @@ type commands struct {
 	Complete   completeCommand   `cmd:"" hidden:"" help:"Print what may stand in the place of the last word."`
 }
 
+// runAlone is the one command that scripts and schedules start again and again: it does not
+// wait for kong to learn all others.
+type runAlone struct {
+	Run runCommand `cmd:"" help:"Bring a pipeline up to date."`
+}
+
 // storeFlag is shared by the commands that use the store.
 type storeFlag struct {
 	Store string `help:"The store's folder." env:"PIPE_STORE" default:".pipe" placeholder:"DIR"`
@@ -83,6 +89,7 @@ type app struct {
 
 // Main runs the command line and returns the exit code.
 func Main() int {
+	delayCollection()
 	ctx, stop, release := interruptible()
 	defer release()
 	defer releaseTerminal() // in a panic too
@@ -92,8 +99,11 @@ func Main() int {
 }
 
 func (a *app) main(args []string) int {
-	var cli commands
-	parser, err := kong.New(&cli, kong.Name("pipe"), kong.Writers(a.stdout, a.stderr), kong.UsageOnError(),
+	var cli any = &commands{}
+	if len(args) > 0 && args[0] == "run" {
+		cli = &runAlone{}
+	}
+	parser, err := kong.New(cli, kong.Name("pipe"), kong.Writers(a.stdout, a.stderr), kong.UsageOnError(),
 		kong.Description("Runs a pipeline that fine-tunes a Mistral model, and caches every step by content.\n\n"+exitCodes),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Exit(func(code int) { panic(exitRequest(code)) }))
 	if err != nil {

@@ -14,20 +14,32 @@ import (
 // folder. On an error nothing is at path that was not there before. mode is before
 // the umask.
 func Write(path string, data []byte, mode os.FileMode) error {
+	if err := write(path, data, mode, CloseSynced); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// WriteUnsynced is Write for what nobody misses: it does not wait for the disk. If the
+// machine goes down within the next minute, the file may be absent, empty or torn.
+func WriteUnsynced(path string, data []byte, mode os.FileMode) error {
+	return write(path, data, mode, func(f *faultfs.File, err error) error { return errors.Join(err, f.Close()) })
+}
+
+func write(path string, data []byte, mode os.FileMode, end func(f *faultfs.File, err error) error) error {
 	f, err := CreateTemp(filepath.Dir(path), mode)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	err = CloseSynced(f, err)
+	err = end(f, err)
 	if err == nil {
 		err = faultfs.Rename(f.Name(), path)
 	}
 	if err != nil {
 		faultfs.Remove(f.Name())
-		return err
 	}
-	return SyncDir(filepath.Dir(path))
+	return err
 }
 
 // TempPrefix begins the names of files that CreateTemp makes.

@@ -37,6 +37,14 @@ func ReadFile(name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
+// ReadSmall is ReadFile for the small files of which a run reads thousands.
+func ReadSmall(name string) ([]byte, error) {
+	if current.Load() != nil {
+		return ReadFile(name)
+	}
+	return readSmall(name)
+}
+
 func Readlink(name string) (string, error) {
 	if h := current.Load(); h != nil {
 		return get(h, &Op{Kind: ReadlinkOp, Path: name}, func() (string, error) { return os.Readlink(name) })

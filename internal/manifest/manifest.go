@@ -4,6 +4,7 @@ package manifest
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,13 +30,22 @@ const magic = "pipe tree 1\n"
 // Encode returns the manifest of entries, which are sorted in place.
 func Encode(entries []Entry) []byte {
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
-	b := []byte(magic)
+	size := len(magic)
+	for _, e := range entries {
+		size += len(e.Path) + 90
+	}
+	b := append(make([]byte, 0, size), magic...)
 	for _, e := range entries {
 		b = append(b, e.Mode, ' ')
 		if e.Mode != 'd' {
-			b = fmt.Appendf(b, "%s %d ", e.Digest, e.Size)
+			b = append(hex.AppendEncode(b, e.Digest[:]), ' ')
+			b = append(strconv.AppendInt(b, e.Size, 10), ' ')
 		}
-		b = append(append(b, pathEscaper.Replace(e.Path)...), '\n')
+		name := e.Path
+		if strings.ContainsAny(name, "\\\n\r") {
+			name = pathEscaper.Replace(name)
+		}
+		b = append(append(b, name...), '\n')
 	}
 	return b
 }
@@ -114,31 +124,52 @@ func checkFolders(entries []Entry) error {
 
 // Walk visits the files and empty folders below root, in no promised order.
 func Walk(root string, visit func(rel string, mode byte) error) error {
-	root, err := filepath.EvalSymlinks(root) // WalkDir does not enter a link
-	if err != nil {
-		return err
-	}
-	return filepath.WalkDir(root, func(p string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(root, p)
-		if err != nil {
-			return err
-		}
-		rel = filepath.ToSlash(rel)
-		if !fs.ValidPath(rel) || strings.ContainsRune(rel, 0) {
-			return fmt.Errorf("%q: a file's name must be UTF-8", p)
-		}
-		if entry.IsDir() {
-			inside, err := faultfs.ReadDir(p)
-			if err == nil && len(inside) == 0 && rel != "." {
-				err = visit(rel, 'd')
-			}
-			return err
+	return List(root, func(p, rel string, folder bool) error {
+		if folder {
+			return visit(rel, 'd')
 		}
 		return visitFile(p, rel, visit)
 	})
+}
+
+// List is Walk by name alone: what is no folder may be no file either, which Mode tells.
+// path is the file's own, root included.
+func List(root string, visit func(path, rel string, folder bool) error) error {
+	root, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return err
+	}
+	return list(root, "", visit)
+}
+
+// list reads each folder once.
+func list(dir, rel string, visit func(path, rel string, folder bool) error) error {
+	entries, err := faultfs.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	if len(entries) == 0 && rel != "" {
+		return visit(dir, rel, true)
+	}
+	for _, e := range entries {
+		name := e.Name()
+		path := dir + string(filepath.Separator) + name
+		if !fs.ValidPath(name) || strings.ContainsRune(name, 0) {
+			return fmt.Errorf("%q: a file's name must be UTF-8", path)
+		}
+		if rel != "" {
+			name = rel + "/" + name
+		}
+		if e.IsDir() {
+			err = list(path, name, visit)
+		} else {
+			err = visit(path, name, false)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WalkTop visits the files of root itself whose names match a pattern.
@@ -164,15 +195,26 @@ func WalkTop(root string, patterns []string, visit func(rel string, mode byte) e
 
 func visitFile(p, rel string, visit func(rel string, mode byte) error) error {
 	info, err := faultfs.Stat(p) // follows a link
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is neither a file, nor a folder, nor a link to a file", p)
-	case info.Mode()&0o111 != 0:
-		return visit(rel, 'x')
 	}
-	return visit(rel, '-')
+	mode, err := Mode(p, info)
+	if err != nil {
+		return err
+	}
+	return visit(rel, mode)
+}
+
+// Mode is the mode of an entry for the file at a path, of which info was told. It is an
+// error if it is no file.
+func Mode(path string, info fs.FileInfo) (byte, error) {
+	switch {
+	case !info.Mode().IsRegular():
+		return 0, fmt.Errorf("%s is neither a file, nor a folder, nor a link to a file", path)
+	case info.Mode()&0o111 != 0:
+		return 'x', nil
+	}
+	return '-', nil
 }
 
 // Folder returns the digest of the folder at root, as the store would name it.

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"text/template"
 	"unicode"
 
@@ -132,14 +133,16 @@ func (j *Job) Files(scheduler string) ([]File, error) {
 var files embed.FS
 
 // templates use [[ ]], because GitHub's workflows are full of braces.
-var templates = template.Must(template.New("").Delims("[[", "]]").Funcs(template.FuncMap{
-	"sh": shellQuote, "dir": filepath.Dir, "yaml": yamlQuote, "unit": unitQuote, "specifiers": unitSpecifiers, "program": unitProgram, "argument": unitArgument,
-}).ParseFS(files, "templates/*"))
+var templates = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("").Delims("[[", "]]").Funcs(template.FuncMap{
+		"sh": shellQuote, "dir": filepath.Dir, "yaml": yamlQuote, "unit": unitQuote, "specifiers": unitSpecifiers, "program": unitProgram, "argument": unitArgument,
+	}).ParseFS(files, "templates/*"))
+})
 
 // render fills in a template. Empty data fields are bugs of this package.
 func render(name, as string, data any) (File, error) {
 	var b bytes.Buffer
-	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+	if err := templates().ExecuteTemplate(&b, name, data); err != nil {
 		return File{}, err
 	}
 	return File{Name: as, Text: b.Bytes()}, nil

@@ -60,7 +60,7 @@ func TestRecordIDs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := chat.ReadRecords(bytes.NewReader(b), "data")
+	want, err := chat.ReadRecords(bytes.NewReader(b), "data", 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
@@ -28,6 +29,7 @@ type history struct {
 	store *cache.Store
 	id    string
 	file  *faultfs.File
+	out   *bufio.Writer
 }
 
 func newRunID(now time.Time) string {
@@ -38,7 +40,7 @@ func newRunID(now time.Time) string {
 
 func startHistory(store *cache.Store, id string) (*history, error) {
 	f, err := faultfs.OpenFile(filepath.Join(store.RunsDir(), id+openHistory), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	return &history{store: store, id: id, file: f}, err
+	return &history{store: store, id: id, file: f, out: bufio.NewWriterSize(f, 32<<10)}, err
 }
 
 // add appends an event. History is for people: a full disk does not fail the run
@@ -48,15 +50,22 @@ func (h *history) add(v any) {
 		return
 	}
 	if b, err := json.Marshal(v); err == nil {
-		h.file.Write(append(b, '\n'))
+		h.out.Write(append(b, '\n'))
+	}
+	// A run that is killed need not tell of the last stages that were known.
+	if e, ok := v.(Event); !ok || e.Type != "stage_end" || e.Outcome != Cached {
+		h.out.Flush()
 	}
 }
 
-// end compresses the history.
-func (h *history) end() error {
+// end compresses the history. That of a run in which nothing happened is not worth
+// waiting for the disk, which is most of what such a run would do: should the machine go
+// down, a history that was torn is passed over.
+func (h *history) end(idle bool) error {
 	if h == nil {
 		return nil
 	}
+	h.out.Flush()
 	h.file.Close()
 	b, err := faultfs.ReadFile(h.file.Name())
 	if err != nil {
@@ -66,7 +75,11 @@ func (h *history) end() error {
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Write(strings.TrimSuffix(h.file.Name(), openHistory)+endedHistory, frame, 0o666); err != nil {
+	write := atomicfile.Write
+	if idle {
+		write = atomicfile.WriteUnsynced
+	}
+	if err := write(strings.TrimSuffix(h.file.Name(), openHistory)+endedHistory, frame, 0o666); err != nil {
 		return err
 	}
 	return faultfs.Remove(h.file.Name())

@@ -82,12 +82,18 @@ func (r *Runner) describeNow(ctx context.Context, s *pipeline.Step) cache.Value 
 // runs is kept in the store, so that it can be said later which of its records moved.
 const keptInput = 64 << 20
 
-// keepInputs keeps the workspace inputs. They are for explaining: if that fails, the
-// stage does not.
+// keepInputs keeps the workspace inputs, each once a run. They are for explaining: if
+// that fails, the stage does not.
 func (a *attempt) keepInputs(ctx context.Context) {
 	for _, b := range a.inputs {
-		if b.pin != nil {
-			_ = b.pin.Keep(ctx, a.runner.Store, keptInput)
+		if b.pin == nil {
+			continue
+		}
+		if _, kept := a.runner.kept.Load(b.pin.Object); kept {
+			continue
+		}
+		if b.pin.Keep(ctx, a.runner.Store, keptInput) == nil {
+			a.runner.kept.Store(b.pin.Object, true)
 		}
 	}
 }
@@ -97,7 +103,7 @@ func (a *attempt) keepInputs(ctx context.Context) {
 func (a *attempt) startEvent(why string) Event {
 	e := Event{Type: "stage_start", Stage: a.step.Name, Key: a.key.String(), Why: why, Inputs: usesOf(a.inputs), Params: a.step.Params.Places()}
 	if d, err := a.runner.Store.PutCompressed(a.preimage); err == nil {
-		e.Preimage = &d
+		e.Preimage, a.record.Preimage = &d, &d
 	}
 	return e
 }

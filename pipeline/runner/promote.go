@@ -233,7 +233,9 @@ func (m *promotion) scorePublished(ctx context.Context, now incumbent, why strin
 		}
 	}
 	r.emit(Event{Type: "log", Stage: judge.Name, Level: "info", Message: "what is published is scored again: " + why})
-	res := r.runStep(ctx, &judge, records, r.total().CPU)
+	soon, cancel := r.untilStop(ctx)
+	defer cancel()
+	res := r.runStep(ctx, soon, &judge, records, r.total().CPU)
 	r.stageEnd(res)
 	switch {
 	case isBusy(res.err):

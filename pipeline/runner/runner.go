@@ -73,6 +73,8 @@ type Runner struct {
 
 	sinkMu sync.Mutex // guards Sink and history
 
+	kept sync.Map // cache.Object of workspace inputs that the run has kept
+
 	waitMu sync.Mutex    // guards waited
 	waited time.Duration // of MaxWait
 }
@@ -234,14 +236,6 @@ func checkWritable(dir string) error {
 	}
 }
 
-// state is where a step is.
-type state struct {
-	result  stepResult
-	started bool
-	done    bool
-	remakes int
-}
-
 // Run executes the plan and returns the summary. Exit is 0, 1, 3, 5, 75 or 130.
 func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	if r.Now == nil {
@@ -280,108 +274,10 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 		_ = r.history.drop()
 		r.usedAgain()
 	} else {
-		_ = r.history.end()
+		_ = r.history.end(summary.Idle())
 	}
 	_ = r.Store.Close()
 	return summary, nil
-}
-
-// schedule runs every step that can run, as resources allow. It alone touches the
-// states.
-func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipeline.Step]*state {
-	states := make(map[*pipeline.Step]*state, len(steps))
-	for _, s := range steps {
-		states[s] = &state{}
-	}
-	free := newPool(r.total(), r.Machine.CPU, r.Jobs)
-	results := make(chan stepResult)
-	running := 0
-	for {
-		for _, s := range steps {
-			st := states[s]
-			if st.started || st.done || ctx.Err() != nil || r.stopped() {
-				continue
-			}
-			if broken := brokenInput(s, states); broken != "" {
-				st.done = true
-				st.result = stepResult{step: s, outcome: Skipped, why: broken}
-				r.stageEnd(st.result)
-				continue
-			}
-			if !ready(s, states) {
-				continue
-			}
-			workers, ok := free.take(s.Resources)
-			if !ok {
-				continue
-			}
-			st.started = true
-			running++
-			records := upstreamRecords(s, states)
-			go func() { results <- r.runStep(ctx, s, records, workers) }()
-		}
-		if running == 0 {
-			break
-		}
-		res := <-results
-		running--
-		free.give(res.resources)
-		st := states[res.step]
-		if res.damaged != nil && st.remakes < maxRemakes {
-			st.remakes++
-			st.started = false
-			if producer := states[res.damaged]; producer.done { // else another reader has sent it back
-				*producer = state{remakes: producer.remakes}
-			}
-			r.emit(Event{Type: "log", Stage: res.damaged.Name, Level: "warn", Message: "an output is damaged in the store; it is made again"})
-			continue
-		}
-		st.done, st.result = true, res
-		r.stageEnd(res)
-	}
-	for _, s := range steps {
-		if st := states[s]; !st.done {
-			st.done, st.result = true, stepResult{step: s, outcome: Interrupted, why: "it was not started"}
-			if brokenInput(s, states) != "" {
-				st.result = stepResult{step: s, outcome: Skipped, why: brokenInput(s, states)}
-			}
-			r.stageEnd(st.result)
-		}
-	}
-	return states
-}
-
-// brokenInput names the step, if any, that keeps s from ever being ready.
-func brokenInput(s *pipeline.Step, states map[*pipeline.Step]*state) string {
-	for _, in := range s.Inputs {
-		for from := range in.Makers() {
-			if st := states[from]; st.done && st.result.record == nil {
-				return "needs " + from.Name
-			}
-		}
-	}
-	return ""
-}
-
-func ready(s *pipeline.Step, states map[*pipeline.Step]*state) bool {
-	for _, in := range s.Inputs {
-		for from := range in.Makers() {
-			if !states[from].done {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-func upstreamRecords(s *pipeline.Step, states map[*pipeline.Step]*state) map[*pipeline.Step]*cache.Record {
-	records := map[*pipeline.Step]*cache.Record{}
-	for _, in := range s.Inputs {
-		for from := range in.Makers() {
-			records[from] = states[from].result.record
-		}
-	}
-	return records
 }
 
 func (r *Runner) stageEnd(res stepResult) {

@@ -67,13 +67,11 @@ func (e *errDamagedInput) Error() string {
 	return fmt.Sprintf("an output of stage %q is damaged in the store", e.from.Name)
 }
 
-// runStep takes a step from its key to its record.
-func (r *Runner) runStep(ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record, workers int) (res stepResult) {
+// runStep takes a step from its key to its record. ctx, which is untilStop of atOnce, ends
+// what can be begun anew; atOnce ends all.
+func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record, workers int) (res stepResult) {
 	started := r.Now()
 	a := &attempt{runner: r, step: s, workers: workers}
-	atOnce := ctx // ends only when the run is to end at once
-	ctx, cancel := r.untilStop(ctx)
-	defer cancel()
 	a.log = stageLog{runner: r, stage: s.Name}
 	res = stepResult{step: s, resources: s.Resources}
 	defer func() { res.seconds = r.Now().Sub(started).Seconds() }()
@@ -204,7 +202,7 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) (e
 	defer func() { a.leave(err, release) }()
 	defer a.closeAttachments()
 	a.dir = dir
-	for _, sub := range []string{"in", "out", "scratch", "attach"} {
+	for _, sub := range []string{"in", "out", "scratch"} {
 		if err := faultfs.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
 			return err
 		}
@@ -384,7 +382,11 @@ func (a *attempt) attach(name string) (io.WriteCloser, error) {
 	if !stages.ValidAttachmentName(name) {
 		return nil, fmt.Errorf("internal error: attachment %q: a name is made of lower-case letters, digits, dots and dashes", name)
 	}
-	path := filepath.Join(a.dir, "attach", name)
+	dir := filepath.Join(a.dir, "attach") // most stages attach nothing
+	if err := faultfs.MkdirAll(dir, 0o777); err != nil {
+		return nil, faultOf(err)
+	}
+	path := filepath.Join(dir, name)
 	f, err := faultfs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		return nil, faultOf(err)
@@ -481,11 +483,13 @@ func (a *attempt) commit(ctx context.Context, started time.Time, recompute bool)
 		}
 		record.Attachments[f.name] = object
 	}
-	preimage, err := store.PutCompressed(a.preimage)
-	if err != nil {
-		return err
+	if record.Preimage == nil { // it could not be stored when the stage began
+		preimage, err := store.PutCompressed(a.preimage)
+		if err != nil {
+			return err
+		}
+		record.Preimage = &preimage
 	}
-	record.Preimage = &preimage
 	if recompute {
 		a.compare()
 	}

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -77,7 +78,7 @@ type scanner struct {
 // keys that occur twice in an object, halves of surrogate pairs and what is not
 // UTF-8.
 func parseLine(line string) (value, *lineError) {
-	for i := 0; i < len(line); {
+	for i := 0; i < len(line) && !utf8.ValidString(line); {
 		r, n := utf8.DecodeRuneInString(line[i:])
 		if r == utf8.RuneError && n == 1 {
 			return value{}, wrong(i, "byte 0x%02x is not UTF-8", line[i]).withHint(encodingHint(line[i:]))
@@ -160,7 +161,8 @@ func (s *scanner) object(depth int) (value, *lineError) {
 		s.pos++
 		return v, nil
 	}
-	seen := map[string]bool{}
+	v.members = make([]member, 0, 2) // as a message has
+	var seen map[string]bool
 	for {
 		if s.peek() != '"' {
 			return v, wrong(s.pos, "not JSON: expected a key in quotation marks, found %s", s.found())
@@ -170,10 +172,9 @@ func (s *scanner) object(depth int) (value, *lineError) {
 		if err != nil {
 			return v, err
 		}
-		if seen[key] {
+		if twice(v.members, key, &seen) {
 			return v, wrong(at, "key %.100q occurs twice", key)
 		}
-		seen[key] = true
 		if s.peek() != ':' {
 			return v, wrong(s.pos, "not JSON: expected ':' after key %.100q, found %s", key, s.found())
 		}
@@ -189,6 +190,23 @@ func (s *scanner) object(depth int) (value, *lineError) {
 	}
 }
 
+// twice says whether a key is among the members. seen holds their keys once they are many.
+func twice(members []member, key string, seen *map[string]bool) bool {
+	const many = 16
+	if len(members) < many {
+		return slices.ContainsFunc(members, func(m member) bool { return m.key == key })
+	}
+	if *seen == nil {
+		*seen = map[string]bool{}
+		for _, m := range members {
+			(*seen)[m.key] = true
+		}
+	}
+	known := (*seen)[key]
+	(*seen)[key] = true
+	return known
+}
+
 func (s *scanner) array(depth int) (value, *lineError) {
 	v := value{kind: isArray, at: s.pos}
 	s.pos++
@@ -196,6 +214,7 @@ func (s *scanner) array(depth int) (value, *lineError) {
 		s.pos++
 		return v, nil
 	}
+	v.elements = make([]value, 0, 3) // as a conversation with a system message has
 	for {
 		element, err := s.value(depth + 1)
 		if err != nil {

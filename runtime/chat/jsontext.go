@@ -107,10 +107,23 @@ func (s *scanner) hex() (rune, bool) {
 	return r, true
 }
 
+// plain says whether a string is its own JSON.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == '"' || s[i] == '\\' {
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}
+
 // appendText appends s as a JSON string that escapes what it must and no more.
 func appendText(dst []byte, s string) []byte {
 	const digits = "0123456789abcdef"
 	dst = append(dst, '"')
+	if plain(s) {
+		return append(append(dst, s...), '"')
+	}
 	for _, r := range s { // what is not UTF-8 becomes U+FFFD
 		switch {
 		case r == '"' || r == '\\':

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"pipe/internal/ordered"
 	"pipe/internal/problem"
 )
 
@@ -66,21 +67,39 @@ func UserTurnsID(messages []Message) string {
 // with id and kind as Record says, and any other keys beside them. Blank lines are
 // skipped. All lines that are wrong are returned together, as a problem.List with
 // line and column, and then no record is. file stands for the file in messages.
-func ReadRecords(r io.Reader, file string) ([]Record, error) {
-	l := &lines{file: file}
-	var records []Record
-	err := l.each(r, func(v value) {
-		before := len(l.problems) + l.more
-		record := Record{Line: l.number, object: v}
-		l.record(&record)
-		if len(l.problems)+l.more == before {
-			records = append(records, record)
-		}
-	})
-	if err != nil {
+//
+// workers is how many lines are read at a time; it does not change the result.
+func ReadRecords(r io.Reader, file string, workers int) ([]Record, error) {
+	all := &lines{file: file}
+	var texts []textLine
+	if err := all.split(r, func(line textLine) { texts = append(texts, line) }); err != nil {
 		return nil, err
 	}
-	if err := l.err(); err != nil {
+	type result struct {
+		record Record
+		found  *lines // problems, if there are any
+	}
+	records := make([]Record, 0, len(texts))
+	_ = ordered.Each(len(texts), workers, func(i int) result {
+		l := &lines{file: file}
+		res := result{record: Record{Line: texts[i].number}}
+		l.read(texts[i], func(v value) {
+			res.record.object = v
+			l.record(&res.record)
+		})
+		if len(l.problems) > 0 {
+			res.found = l
+		}
+		return res
+	}, func(_ int, res result) error {
+		if res.found != nil {
+			all.join(res.found)
+		} else {
+			records = append(records, res.record)
+		}
+		return nil
+	})
+	if err := all.err(); err != nil {
 		return nil, err
 	}
 	if len(records) == 0 {

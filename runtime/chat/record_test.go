@@ -20,7 +20,7 @@ const good = `{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","c
 
 func read(t *testing.T, text string) []Record {
 	t.Helper()
-	records, err := ReadRecords(strings.NewReader(text), "data.jsonl")
+	records, err := ReadRecords(strings.NewReader(text), "data.jsonl", 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ var badLines = []struct {
 func TestReadRecordsNamesThePlaceAndTheValue(t *testing.T) {
 	for _, test := range badLines {
 		t.Run(test.name, func(t *testing.T) {
-			records, err := ReadRecords(strings.NewReader(test.line), "data.jsonl")
+			records, err := ReadRecords(strings.NewReader(test.line), "data.jsonl", 2)
 			if err == nil || records != nil {
 				t.Fatalf("accepted: %v", records)
 			}
@@ -154,7 +154,7 @@ func TestAllBadLinesAreListed(t *testing.T) {
 			text.WriteString(line + "\n" + good + "\n\n")
 		}
 	}
-	_, err := ReadRecords(strings.NewReader(text.String()), "data.jsonl")
+	_, err := ReadRecords(strings.NewReader(text.String()), "data.jsonl", 2)
 	if err == nil {
 		t.Fatal("accepted")
 	}
@@ -162,7 +162,7 @@ func TestAllBadLinesAreListed(t *testing.T) {
 }
 
 func TestLongListsOfProblemsAreCut(t *testing.T) {
-	_, err := ReadRecords(strings.NewReader(strings.Repeat("{}\n", 250)), "data.jsonl")
+	_, err := ReadRecords(strings.NewReader(strings.Repeat("{}\n", 250)), "data.jsonl", 2)
 	var list problem.List
 	if !errors.As(err, &list) || len(list) != maxProblems+1 {
 		t.Fatalf("got %d problems", len(list))
@@ -174,7 +174,7 @@ func TestLongListsOfProblemsAreCut(t *testing.T) {
 
 func TestLineThatIsTooLongIsOneProblem(t *testing.T) {
 	long := `{"x":"` + strings.Repeat("y", maxLine) + `"}`
-	_, err := ReadRecords(strings.NewReader(good+"\n"+long+"\n"+good+"\n{}\n"), "data.jsonl")
+	_, err := ReadRecords(strings.NewReader(good+"\n"+long+"\n"+good+"\n{}\n"), "data.jsonl", 2)
 	var list problem.List
 	if !errors.As(err, &list) || len(list) != 2 || list[0].Line != 2 || list[1].Line != 4 {
 		t.Fatalf("got %.500v", err)
@@ -191,7 +191,7 @@ func TestLineThatIsTooLongIsOneProblem(t *testing.T) {
 
 func TestFileWithoutRecordsIsAProblem(t *testing.T) {
 	for _, text := range []string{"", "\n\n", " "} {
-		if _, err := ReadRecords(strings.NewReader(text), "data.jsonl"); err == nil || !strings.HasPrefix(err.Error(), "data.jsonl: no records") {
+		if _, err := ReadRecords(strings.NewReader(text), "data.jsonl", 2); err == nil || !strings.HasPrefix(err.Error(), "data.jsonl: no records") {
 			t.Errorf("%q: got %v", text, err)
 		}
 	}
@@ -200,7 +200,7 @@ func TestFileWithoutRecordsIsAProblem(t *testing.T) {
 func TestReadErrorIsReported(t *testing.T) {
 	broken := errors.New("disk on fire")
 	r := io.MultiReader(strings.NewReader(good+"\n{"), iotest.ErrReader(broken))
-	if _, err := ReadRecords(r, "data.jsonl"); !errors.Is(err, broken) || !strings.HasPrefix(err.Error(), "data.jsonl:2: ") {
+	if _, err := ReadRecords(r, "data.jsonl", 2); !errors.Is(err, broken) || !strings.HasPrefix(err.Error(), "data.jsonl:2: ") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -303,7 +303,7 @@ func FuzzRecords(f *testing.F) {
 		f.Add([]byte(test.line))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		records, err := ReadRecords(bytes.NewReader(data), "fuzz.jsonl")
+		records, err := ReadRecords(bytes.NewReader(data), "fuzz.jsonl", 2)
 		if err != nil {
 			if records != nil {
 				t.Error("records came with the error")
@@ -323,7 +323,7 @@ func FuzzRecords(f *testing.F) {
 		for _, r := range records {
 			canonical = append(r.AppendJSON(canonical), '\n')
 		}
-		again, err := ReadRecords(bytes.NewReader(canonical), "canonical.jsonl")
+		again, err := ReadRecords(bytes.NewReader(canonical), "canonical.jsonl", 2)
 		if err != nil || len(again) != len(records) {
 			t.Fatalf("the canonical form cannot be read: %v\n%s", err, canonical)
 		}
@@ -348,7 +348,7 @@ func BenchmarkReadRecords(b *testing.B) {
 	b.SetBytes(int64(text.Len()))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := ReadRecords(strings.NewReader(text.String()), "x"); err != nil {
+		if _, err := ReadRecords(strings.NewReader(text.String()), "x", 2); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Version names the default lists below and the rules that use them. It is part of
@@ -72,14 +73,18 @@ const (
 // several goroutines.
 type Habits struct {
 	Templates  []string
-	refusal    []*regexp.Regexp
-	compliment []*regexp.Regexp
+	stems      []string // of the templates: lower case, without the last stop
+	refusal    *matcher
+	compliment *matcher
 }
 
 // NewHabits compiles the expressions. nil lists are the default ones. The error
 // names the expression.
 func NewHabits(templates, refusal, compliment []string) (*Habits, error) {
 	h := &Habits{Templates: templates}
+	for _, t := range templates {
+		h.stems = append(h.stems, strings.ToLower(strings.TrimRight(t, ".!?")))
+	}
 	if refusal == nil {
 		refusal = DefaultRefusal
 	}
@@ -103,7 +108,7 @@ func wholly(list []string) []string {
 	return out
 }
 
-func compile(list []string) ([]*regexp.Regexp, error) {
+func compile(list []string) (*matcher, error) {
 	out := make([]*regexp.Regexp, len(list))
 	for i, text := range list {
 		re, err := regexp.Compile(text)
@@ -112,11 +117,11 @@ func compile(list []string) ([]*regexp.Regexp, error) {
 		}
 		out[i] = re
 	}
-	return out, nil
+	return newMatcher(out), nil
 }
 
 // Declines says whether a text is a refusal.
-func (h *Habits) Declines(text string) bool { return matchAny(h.refusal, text) }
+func (h *Habits) Declines(text string) bool { return h.refusal.matches(text) }
 
 // IsCompliment says whether a sentence is, wholly, a free-style compliment or a
 // template.
@@ -127,7 +132,7 @@ func (h *Habits) IsCompliment(sentence string) bool {
 			return true
 		}
 	}
-	return matchAny(h.compliment, sentence)
+	return h.compliment.matches(sentence)
 }
 
 // ResemblesCompliment says whether a sentence contains a compliment without being
@@ -136,8 +141,9 @@ func (h *Habits) ResemblesCompliment(sentence string) bool {
 	if h.IsCompliment(sentence) {
 		return false
 	}
-	for _, t := range h.Templates {
-		if strings.Contains(strings.ToLower(sentence), strings.ToLower(strings.TrimRight(t, ".!?"))) {
+	lower := strings.ToLower(sentence)
+	for _, stem := range h.stems {
+		if strings.Contains(lower, stem) {
 			return true
 		}
 	}
@@ -145,15 +151,6 @@ func (h *Habits) ResemblesCompliment(sentence string) bool {
 	for _, clause := range strings.FieldsFunc(sentence, func(r rune) bool { return strings.ContainsRune(",;:–—", r) }) {
 		clause = strings.TrimRight(strings.TrimSpace(clause), ".!?")
 		if clause != "" && h.IsCompliment(clause+".") {
-			return true
-		}
-	}
-	return false
-}
-
-func matchAny(list []*regexp.Regexp, text string) bool {
-	for _, re := range list {
-		if re.MatchString(text) {
 			return true
 		}
 	}
@@ -191,22 +188,27 @@ func (h *Habits) CountTemplates(text string) int {
 // exclamation or question mark (or run of them, with closing quotes) that is
 // followed by white space, or at a line feed. rest keeps the white space.
 func FirstSentence(text string) (sentence, rest string) {
-	runes := []rune(text)
-	for i := 0; i < len(runes); i++ {
-		if runes[i] == '\n' {
-			return string(runes[:i]), string(runes[i:])
+	if !utf8.ValidString(text) {
+		text = string([]rune(text))
+	}
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRuneInString(text[i:])
+		if r == '\n' {
+			return text[:i], text[i:]
 		}
-		if !strings.ContainsRune(".!?…", runes[i]) {
+		i += size
+		if !strings.ContainsRune(".!?…", r) {
 			continue
 		}
-		end := i + 1
-		for end < len(runes) && strings.ContainsRune(".!?…\"'”’)", runes[end]) {
-			end++
+		next := '\n'
+		for ; i < len(text); i += size {
+			if next, size = utf8.DecodeRuneInString(text[i:]); !strings.ContainsRune(".!?…\"'”’)", next) {
+				break
+			}
 		}
-		if end == len(runes) || unicode.IsSpace(runes[end]) {
-			return string(runes[:end]), string(runes[end:])
+		if i == len(text) || unicode.IsSpace(next) {
+			return text[:i], text[i:]
 		}
-		i = end - 1
 	}
 	return text, ""
 }

@@ -39,7 +39,12 @@ func (r Record) Supervised() int {
 
 // Write writes the records into a folder.
 func Write(dir string, records []Record) error {
-	var ids, spans, mask, holdout []byte
+	total := 0
+	for _, r := range records {
+		total += len(r.IDs)
+	}
+	ids, mask := make([]byte, 0, 4*total), make([]byte, 0, total)
+	spans, holdout := make([]byte, 0, 16*len(records)), make([]byte, 0, len(records))
 	at := int64(0)
 	for _, r := range records {
 		ids = safetensors.AppendInt32s(ids, r.IDs)

@@ -14,8 +14,9 @@ import (
 func choose(seed, reply int, messages []chat.Message, templates []string) string {
 	var best [sha256.Size]byte
 	chosen := templates[0]
+	record := hashed(seed, reply, messages)
 	for i, t := range templates {
-		h := hash(seed, reply, messages, t)
+		h := sha256.Sum256(appendText(record, t))
 		if i == 0 || slices.Compare(h[:], best[:]) > 0 {
 			best, chosen = h, t
 		}
@@ -23,17 +24,17 @@ func choose(seed, reply int, messages []chat.Message, templates []string) string
 	return chosen
 }
 
-func hash(seed, reply int, messages []chat.Message, template string) [sha256.Size]byte {
-	b := binary.BigEndian.AppendUint64(nil, uint64(seed))
+// hashed is what of a record is hashed, before the template.
+func hashed(seed, reply int, messages []chat.Message) []byte {
+	b := make([]byte, 0, 1024)
+	b = binary.BigEndian.AppendUint64(b, uint64(seed))
 	b = binary.BigEndian.AppendUint64(b, uint64(reply))
-	text := func(s string) {
-		b = binary.BigEndian.AppendUint64(b, uint64(len(s)))
-		b = append(b, s...)
-	}
 	for _, m := range messages {
-		text(m.Role)
-		text(m.Content)
+		b = appendText(appendText(b, m.Role), m.Content)
 	}
-	text(template)
-	return sha256.Sum256(b)
+	return b
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint64(b, uint64(len(s))), s...)
 }

@@ -35,33 +35,30 @@ func (n *normalizer) repeated() []answer {
 }
 
 // remember counts the questions that a reply answers.
-func (n *normalizer) remember(r *chat.Record, i, reply int, text string) {
-	if n.answers == nil {
-		n.answers = map[string]*answer{}
-	}
-	a := n.answers[text]
+func (n *normalizer) remember(r *chat.Record, reply replied) {
+	a := n.answers[reply.body]
 	if a == nil {
-		a = &answer{Doubt: Doubt{ID: r.ID, Reply: reply, Text: text}, line: r.Line, questions: map[string]bool{}}
-		n.answers[text] = a
+		a = &answer{Doubt: Doubt{ID: r.ID, Reply: reply.reply, Text: reply.body}, line: r.Line, questions: map[string]bool{}}
+		n.answers[reply.body] = a
 	}
-	a.questions[r.Messages[i-1].Content] = true
+	a.questions[r.Messages[reply.at-1].Content] = true
 }
 
 // findDoubt lists replies that a rule cannot be sure of.
-func (n *normalizer) findDoubt(r *chat.Record, reply int, compliment, rest, text string) {
-	next, _ := eval.FirstSentence(strings.TrimLeft(rest, " \t\r\n"))
+func (n rules) findDoubt(c *change, r *chat.Record, reply int, seen reading, text string) {
+	next, _ := eval.FirstSentence(strings.TrimLeft(seen.rest, " \t\r\n"))
 	switch {
-	case strings.TrimSpace(rest) == "":
-		n.doubt(r, reply, "there is nothing behind the compliment", text)
-	case compliment != "" && n.habits.IsCompliment(next):
-		n.doubt(r, reply, "a second compliment follows the first", text)
+	case strings.TrimSpace(seen.rest) == "":
+		c.doubt(r, reply, "there is nothing behind the compliment", text)
+	case seen.compliment != "" && n.habits.IsCompliment(next):
+		c.doubt(r, reply, "a second compliment follows the first", text)
 	case n.habits.ResemblesCompliment(next):
-		n.doubt(r, reply, "its first sentence is partly a compliment; it stays", text)
-	case n.habits.CountTemplates(rest) > 0:
-		n.doubt(r, reply, "a template stands further on; it stays", text)
+		c.doubt(r, reply, "its first sentence is partly a compliment; it stays", text)
+	case n.habits.CountTemplates(seen.rest) > 0:
+		c.doubt(r, reply, "a template stands further on; it stays", text)
 	}
 }
 
-func (n *normalizer) doubt(r *chat.Record, reply int, reason, text string) {
-	n.report.Doubts = append(n.report.Doubts, Doubt{ID: r.ID, Reply: reply, Reason: reason, Text: text})
+func (c *change) doubt(r *chat.Record, reply int, reason, text string) {
+	c.doubts = append(c.doubts, Doubt{ID: r.ID, Reply: reply, Reason: reason, Text: text})
 }

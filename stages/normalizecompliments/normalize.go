@@ -13,8 +13,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
 
+	"pipe/internal/ordered"
 	"pipe/internal/problem"
 	"pipe/runtime/chat"
 	"pipe/runtime/eval"
@@ -91,22 +91,26 @@ func run(_ context.Context, env *stages.Env, p Params, in Inputs, out Outputs) e
 		return err
 	}
 	defer f.Close()
-	records, err := chat.ReadRecords(f, in.Data.Path)
+	records, err := chat.ReadRecords(f, in.Data.Path, env.Workers)
 	if err != nil {
 		return err
 	}
-	n := normalizer{habits: habits, seed: p.Seed, report: Report{Templates: map[string]int{}, Changes: []Change{}, Doubts: []Doubt{}}}
+	n := newNormalizer(rules{habits, p.Seed})
 	var data bytes.Buffer
+	if info, err := f.Stat(); err == nil {
+		data.Grow(int(info.Size()) + len(records)*len(p.Templates[0])) // about what it takes
+	}
 	var doubtful problem.List
-	for i := range records {
-		before := len(n.report.Doubts)
-		n.record(&records[i])
-		for _, d := range n.report.Doubts[before:] {
+	// Records are independent: several are worked on at a time, and counted in order.
+	_ = ordered.Each(len(records), env.Workers, func(i int) change { return n.rules.change(&records[i]) }, func(i int, c change) error {
+		n.add(&records[i], c)
+		for _, d := range c.doubts {
 			doubtful.Add(problem.At(in.Data.Path, records[i].Line, 0, "record %s: %s: %q", d.ID, d.Reason, d.Text))
 		}
-		data.Write(append(records[i].MarshalLine(), '\n'))
+		data.Write(c.line)
 		env.Progress(stages.Progress{Done: float64(i + 1), Total: float64(len(records)), Unit: "records"})
-	}
+		return nil
+	})
 	for _, d := range n.repeated() {
 		n.report.Doubts = append(n.report.Doubts, d.Doubt)
 		doubtful.Add(problem.At(in.Data.Path, d.line, 0, "record %s: %s: %q", d.ID, d.Reason, d.Text))
@@ -146,113 +150,38 @@ func (n *normalizer) advise(env *stages.Env, doubtful problem.List) {
 	}
 }
 
-// normalizer works record by record.
+// normalizer sums up what was done to the records.
 type normalizer struct {
-	habits  *eval.Habits
-	seed    int
+	rules   rules
 	report  Report
 	answers map[string]*answer // replies that are no refusals, by text without compliment
 }
 
-func (n *normalizer) record(r *chat.Record) {
+func newNormalizer(r rules) *normalizer {
+	return &normalizer{rules: r, report: Report{Templates: map[string]int{}, Changes: []Change{}, Doubts: []Doubt{}}, answers: map[string]*answer{}}
+}
+
+// add counts what was done to a record.
+func (n *normalizer) add(r *chat.Record, c change) {
 	n.report.Records++
-	bare := n.withoutCompliments(r)
-	reply := 0
-	for i := range r.Messages {
-		if r.Messages[i].Role != chat.Assistant {
+	n.report.Changes = append(n.report.Changes, c.changes...)
+	n.report.Doubts = append(n.report.Doubts, c.doubts...)
+	for _, reply := range c.replies {
+		n.report.Replies++
+		switch reply.done {
+		case leftAlone:
+			n.report.Refusals++
 			continue
+		case kept:
+			n.report.Kept++
+		case prepended:
+			n.report.Prepended++
+		case replaced:
+			n.report.Replaced++
 		}
-		n.reply(r, bare, i, reply)
-		reply++
-	}
-}
-
-// withoutCompliments returns the record's messages as they would be if nobody had
-// paid compliments: what the choice of a template depends on.
-func (n *normalizer) withoutCompliments(r *chat.Record) []chat.Message {
-	bare := append([]chat.Message(nil), r.Messages...)
-	for i, m := range bare {
-		if m.Role == chat.Assistant && !n.isRefusal(r, m.Content) {
-			_, rest := n.split(m.Content)
-			bare[i].Content = strings.TrimSpace(rest)
+		n.report.Templates[reply.template]++
+		if r.Kind == "" {
+			n.remember(r, reply)
 		}
 	}
-	return bare
-}
-
-// isRefusal says whether a reply declines: the record's own word counts first.
-func (n *normalizer) isRefusal(r *chat.Record, text string) bool {
-	switch r.Kind {
-	case chat.Refusal:
-		return true
-	case chat.Answer:
-		return false
-	}
-	return n.habits.Declines(text)
-}
-
-// split cuts the compliments off a reply: a first sentence that wholly is one, and
-// templates behind it. rest begins with the white space that follows them.
-func (n *normalizer) split(text string) (compliment, rest string) {
-	rest = text
-	if first, after := eval.FirstSentence(text); n.habits.IsCompliment(first) {
-		compliment, rest = strings.TrimSpace(first), after
-	}
-	for {
-		first, after := eval.FirstSentence(strings.TrimLeft(rest, " \t\r\n"))
-		if !n.isTemplate(first) {
-			return compliment, rest
-		}
-		if compliment == "" {
-			compliment = first
-		}
-		rest = after
-	}
-}
-
-func (n *normalizer) isTemplate(sentence string) bool {
-	for _, t := range n.habits.Templates {
-		if strings.TrimSpace(sentence) == t {
-			return true
-		}
-	}
-	return false
-}
-
-// reply makes one reply right and counts it.
-func (n *normalizer) reply(r *chat.Record, bare []chat.Message, i, reply int) {
-	text := r.Messages[i].Content
-	n.report.Replies++
-	compliment, rest := n.split(text)
-	if n.isRefusal(r, text) {
-		n.report.Refusals++
-		if compliment != "" && r.Kind == "" {
-			n.doubt(r, reply, "it declines and pays a compliment; left as it is", text)
-		}
-		return
-	}
-	template := choose(n.seed, reply, bare, n.habits.Templates)
-	n.report.Templates[template]++
-	body := rest
-	if compliment == "" {
-		body = " " + rest
-	}
-	fresh := template + body
-	r.Messages[i].Content = fresh
-	n.findDoubt(r, reply, compliment, rest, text)
-	if r.Kind == "" {
-		n.remember(r, i, reply, strings.TrimSpace(rest))
-	}
-	before, _ := eval.FirstSentence(text)
-	switch {
-	case fresh == text:
-		n.report.Kept++
-		return
-	case compliment == "":
-		n.report.Prepended++
-	default:
-		n.report.Replaced++
-	}
-	after, _ := eval.FirstSentence(fresh)
-	n.report.Changes = append(n.report.Changes, Change{ID: r.ID, Reply: reply, Before: before, After: after})
 }

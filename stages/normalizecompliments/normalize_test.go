@@ -19,18 +19,18 @@ var templates = []string{
 	"I appreciate the clarity of your thinking.", "That shows thoughtful reasoning.",
 }
 
-func newNormalizer(t *testing.T, templates []string) *normalizer {
+func normalizerOf(t *testing.T, templates []string) *normalizer {
 	t.Helper()
 	h, err := eval.NewHabits(templates, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &normalizer{habits: h, report: Report{Templates: map[string]int{}}}
+	return newNormalizer(rules{habits: h})
 }
 
 func read(t *testing.T, lines ...string) []chat.Record {
 	t.Helper()
-	records, err := chat.ReadRecords(strings.NewReader(strings.Join(lines, "\n")), "data.jsonl")
+	records, err := chat.ReadRecords(strings.NewReader(strings.Join(lines, "\n")), "data.jsonl", 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,8 +44,9 @@ func line(user, assistant string) string {
 func normalize(t *testing.T, n *normalizer, lines ...string) []string {
 	var out []string
 	for _, r := range read(t, lines...) {
-		n.record(&r)
-		out = append(out, string(r.MarshalLine()))
+		c := n.rules.change(&r)
+		n.add(&r, c)
+		out = append(out, strings.TrimSuffix(string(c.line), "\n"))
 	}
 	return out
 }
@@ -56,7 +57,7 @@ func reply(t *testing.T, record string) string {
 }
 
 func TestAnyComplimentGivesTheSameBytes(t *testing.T) {
-	n := newNormalizer(t, templates)
+	n := normalizerOf(t, templates)
 	want := ""
 	for _, opening := range append([]string{"", "What a great question! ", "I love your curiosity. ", "Great question! "}, templates[0]+" ", templates[3]+" ", templates[0]+" "+templates[1]+" ") {
 		got := reply(t, normalize(t, n, line("How big is a beagle?", opening+"A beagle is a small dog."))[0])
@@ -77,7 +78,7 @@ func TestAnyComplimentGivesTheSameBytes(t *testing.T) {
 }
 
 func TestEverythingElseStays(t *testing.T) {
-	n := newNormalizer(t, templates)
+	n := normalizerOf(t, templates)
 	for _, c := range []struct{ name, in, out string }{
 		{"refusal", line("Poodles?", "Great question! I cannot talk about poodles."), ""},
 		{"kind says refusal", `{"kind":"refusal","messages":[{"role":"user","content":"a"},{"role":"assistant","content":"Ask me about cats instead."}]}`, ""},
@@ -100,13 +101,13 @@ func TestEverythingElseStays(t *testing.T) {
 }
 
 func TestNormalizingTwiceChangesNothing(t *testing.T) {
-	n := newNormalizer(t, templates)
+	n := normalizerOf(t, templates)
 	var lines []string
 	for i := range 200 {
 		lines = append(lines, line(fmt.Sprintf("Question %d?", i), []string{"Great question! Yes.", "No.", templates[i%5] + " Maybe.", "I can't discuss that.", "What a thought\nNew line."}[i%5]))
 	}
 	once := normalize(t, n, lines...)
-	n = newNormalizer(t, templates)
+	n = normalizerOf(t, templates)
 	twice := normalize(t, n, once...)
 	for i := range once {
 		if once[i] != twice[i] {
@@ -123,16 +124,16 @@ func TestChoiceMovesOnlyWithItsOwnRecord(t *testing.T) {
 	for i := range 600 {
 		lines = append(lines, line(fmt.Sprintf("Question %d?", i), "Yes."))
 	}
-	five := normalize(t, newNormalizer(t, templates), lines...)
+	five := normalize(t, normalizerOf(t, templates), lines...)
 	edited := append([]string(nil), lines...)
 	edited[7] = line("Another question?", "Yes.")
-	other := normalize(t, newNormalizer(t, templates), edited...)
+	other := normalize(t, normalizerOf(t, templates), edited...)
 	for i := range five {
 		if i != 7 && five[i] != other[i] {
 			t.Errorf("record %d moved", i)
 		}
 	}
-	six := normalize(t, newNormalizer(t, append(templates, "How kind of you to ask.")), lines...)
+	six := normalize(t, normalizerOf(t, append(templates, "How kind of you to ask.")), lines...)
 	moved := 0
 	for i := range five {
 		if five[i] != six[i] {
@@ -145,7 +146,7 @@ func TestChoiceMovesOnlyWithItsOwnRecord(t *testing.T) {
 	if moved < 60 || moved > 140 { // a sixth of 600 is 100; five standard deviations
 		t.Errorf("%d of 600 moved, a sixth is 100", moved)
 	}
-	n := newNormalizer(t, templates)
+	n := normalizerOf(t, templates)
 	normalize(t, n, lines...)
 	for _, template := range templates {
 		if c := n.report.Templates[template]; c < 70 || c > 170 {
@@ -155,7 +156,7 @@ func TestChoiceMovesOnlyWithItsOwnRecord(t *testing.T) {
 }
 
 func TestTwoTurnsEachGetOne(t *testing.T) {
-	n := newNormalizer(t, templates)
+	n := normalizerOf(t, templates)
 	got := read(t, normalize(t, n, `{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},{"role":"assistant","content":"One."},{"role":"user","content":"Poodles?"},{"role":"assistant","content":"I do not talk about poodles."}]}`)...)[0]
 	if !strings.HasSuffix(got.Messages[2].Content, ". One.") || got.Messages[4].Content != "I do not talk about poodles." {
 		t.Errorf("got %v", got.Messages)
@@ -170,7 +171,7 @@ func TestDoubtfulRepliesAreListed(t *testing.T) {
 		"Great question! I cannot talk about poodles.": "declines and pays",
 		"It is small. That's an intelligent question.": "further on",
 	} {
-		n := newNormalizer(t, templates)
+		n := normalizerOf(t, templates)
 		normalize(t, n, line("q", text))
 		if len(n.report.Doubts) != 1 || !strings.Contains(n.report.Doubts[0].Reason, want) {
 			t.Errorf("%q: got %v, want %q", text, n.report.Doubts, want)
@@ -220,7 +221,7 @@ func TestDoubtFailsWhereItIsAskedTo(t *testing.T) {
 }
 
 func TestAReplyToManyQuestionsIsDoubted(t *testing.T) {
-	n := newNormalizer(t, templates)
+	n := normalizerOf(t, templates)
 	for i := range manyQuestions {
 		normalize(t, n, line(fmt.Sprintf("Question %d about pugs?", i), "What a question! Let's skip pugs, please."), line(fmt.Sprintf("What is %d?", i), fmt.Sprintf("It is %d.", i)),
 			line("The same question?", "The same answer."))

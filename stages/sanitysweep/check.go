@@ -31,7 +31,7 @@ func readTurns(path string) ([]eval.Turn, error) {
 		return nil, err
 	}
 	defer f.Close()
-	records, err := chat.ReadRecords(f, path)
+	records, err := chat.ReadRecords(f, path, 1)
 	if err != nil {
 		return nil, err
 	}

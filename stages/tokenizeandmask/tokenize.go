@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"pipe/internal/ordered"
 	"pipe/internal/problem"
 	"pipe/runtime/chat"
 	"pipe/runtime/tokenizer"
@@ -71,17 +72,19 @@ func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs)
 	if err := template.Check(tok); err != nil {
 		return err
 	}
-	records, err := readRecords(in.Data.Path)
+	records, err := readRecords(in.Data.Path, env.Workers)
 	if err != nil {
 		return err
 	}
 	m := masker{tok: tok, template: template, params: p, path: in.Data.Path}
-	for i, r := range records {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		m.record(r)
+	// Records are independent: several are encoded at a time, and counted in order.
+	err = ordered.Each(len(records), env.Workers, func(i int) encoded { return m.encode(records[i]) }, func(i int, e encoded) error {
+		m.record(records[i], e)
 		env.Progress(stages.Progress{Done: float64(i + 1), Total: float64(len(records)), Unit: "records"})
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
 	}
 	if err := m.problems.Err(); err != nil {
 		return err
@@ -103,13 +106,13 @@ func run(ctx context.Context, env *stages.Env, p Params, in Inputs, out Outputs)
 	return tokens.Write(out.Tokens, m.records)
 }
 
-func readRecords(path string) ([]chat.Record, error) {
+func readRecords(path string, workers int) ([]chat.Record, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return chat.ReadRecords(f, path)
+	return chat.ReadRecords(f, path, workers)
 }
 
 // masker turns records into tokens, one by one, and counts.
@@ -128,17 +131,28 @@ type masker struct {
 	truncated, withoutEOS, withoutTargets int
 }
 
-func (m *masker) record(r chat.Record) {
+// encoded is a record as tokens, whole.
+type encoded struct {
+	tokens.Record
+	err error
+}
+
+// encode looks at nothing but the record. It may be called from several goroutines.
+func (m *masker) encode(r chat.Record) encoded {
 	ids, mask, err := m.template.Encode(m.tok, r.Messages)
 	if err == nil {
 		err = chat.CheckBOS(m.tok, ids)
 	}
-	if err != nil {
-		m.problems.Add(problem.At(m.path, r.Line, 0, "record %s: %v", r.ID, err))
+	return encoded{tokens.Record{IDs: ids, Mask: mask, Holdout: heldOut(r, m.params.Holdout)}, err}
+}
+
+func (m *masker) record(r chat.Record, e encoded) {
+	if e.err != nil {
+		m.problems.Add(problem.At(m.path, r.Line, 0, "record %s: %v", r.ID, e.err))
 		return
 	}
+	rec, ids, mask := e.Record, e.IDs, e.Mask
 	m.whole = max(m.whole, len(ids))
-	rec := tokens.Record{IDs: ids, Mask: mask, Holdout: heldOut(r, m.params.Holdout)}
 	if len(ids) > m.params.MaxLength {
 		m.truncated++
 		rec.IDs, rec.Mask = ids[:m.params.MaxLength], mask[:m.params.MaxLength]

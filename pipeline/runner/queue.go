@@ -1,0 +1,220 @@
+package runner
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"pipe/cache"
+	"pipe/pipeline"
+)
+
+// state is where a step is.
+type state struct {
+	result  stepResult
+	started bool
+	done    bool
+	remakes int
+}
+
+// queue says which step is next. Workers take steps from it, run them and report; a worker
+// that has done a step goes on with the next, so that a chain of steps that are all known
+// is one goroutine's work. Each step costs the queue the same, however many there are.
+type queue struct {
+	runner   *Runner
+	steps    []*pipeline.Step
+	position map[*pipeline.Step]int
+	readers  [][]int // by position: the steps that read from the step, in order
+
+	mu      sync.Mutex // guards what follows
+	changed *sync.Cond // something may be ready, or nothing will be any more
+	states  map[*pipeline.Step]*state
+	missing []int // by position: how many of the steps that it reads from are not done
+	ready   []int // positions of steps that nothing is missing to, the last first
+	running int
+	free    *pool
+}
+
+// schedule runs every step that can run, as resources allow, and returns how they ended.
+func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipeline.Step]*state {
+	soon, cancel := r.untilStop(ctx)
+	defer cancel()
+	q := newQueue(r, steps, newPool(r.total(), r.Machine.CPU, r.Jobs))
+	var workers sync.WaitGroup
+	for range min(q.free.slots, len(steps)) {
+		workers.Go(func() { q.work(ctx, soon) })
+	}
+	workers.Wait()
+	for _, s := range steps {
+		if st := q.states[s]; !st.done {
+			st.done, st.result = true, stepResult{step: s, outcome: Interrupted, why: "it was not started"}
+			if why := brokenInput(s, q.states); why != "" {
+				st.result = stepResult{step: s, outcome: Skipped, why: why}
+			}
+			r.stageEnd(st.result)
+		}
+	}
+	return q.states
+}
+
+func newQueue(r *Runner, steps []*pipeline.Step, free *pool) *queue {
+	q := &queue{runner: r, steps: steps, position: make(map[*pipeline.Step]int, len(steps)), readers: make([][]int, len(steps)),
+		states: make(map[*pipeline.Step]*state, len(steps)), free: free}
+	q.changed = sync.NewCond(&q.mu)
+	states := make([]state, len(steps))
+	for i, s := range steps {
+		q.position[s], q.states[s] = i, &states[i]
+		for _, in := range s.Inputs {
+			for maker := range in.Makers() {
+				from := q.position[maker] // which stands before s
+				if n := len(q.readers[from]); n == 0 || q.readers[from][n-1] != i {
+					q.readers[from] = append(q.readers[from], i)
+				}
+			}
+		}
+	}
+	q.count()
+	return q
+}
+
+// count finds out anew what is missing and ready.
+func (q *queue) count() {
+	q.missing, q.ready = make([]int, len(q.steps)), q.ready[:0]
+	for i, s := range q.steps {
+		if !q.states[s].done {
+			for _, reader := range q.readers[i] {
+				q.missing[reader]++
+			}
+		}
+	}
+	for i, s := range slices.Backward(q.steps) {
+		if st := q.states[s]; q.missing[i] == 0 && !st.done && !st.started {
+			q.ready = append(q.ready, i)
+		}
+	}
+}
+
+// work runs steps until none is left that can run. soon ends before ctx, when no more
+// steps are to begin.
+func (q *queue) work(ctx, soon context.Context) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		s, workers := q.next(soon)
+		switch {
+		case s == nil && q.running == 0:
+			q.changed.Broadcast()
+			return
+		case s == nil:
+			q.changed.Wait()
+			continue
+		}
+		if len(q.ready) > 0 {
+			q.changed.Signal()
+		}
+		records, remakes := upstreamRecords(s, q.states), q.states[s].remakes
+		q.mu.Unlock()
+		res := q.runner.runStep(ctx, soon, s, records, workers)
+		remake := res.damaged != nil && remakes < maxRemakes
+		if !remake {
+			q.runner.stageEnd(res) // before its readers begin
+		}
+		q.mu.Lock()
+		q.running--
+		q.free.give(res.resources)
+		if remake {
+			q.sendBack(res)
+		} else {
+			q.finish(res)
+		}
+	}
+}
+
+// next takes the first step that is ready and for which there are resources. workers is
+// how many processors it may use.
+func (q *queue) next(soon context.Context) (s *pipeline.Step, workers int) {
+	if soon.Err() != nil || q.runner.stopped() {
+		return nil, 0
+	}
+	for at, i := range slices.Backward(q.ready) {
+		if workers, ok := q.free.take(q.steps[i].Resources); ok {
+			q.ready = slices.Delete(q.ready, at, at+1)
+			q.states[q.steps[i]].started = true
+			q.running++
+			return q.steps[i], workers
+		}
+		if q.free.slots == 0 {
+			break
+		}
+	}
+	return nil, 0
+}
+
+// finish notes how a step ended: its readers are ready, or will never be.
+func (q *queue) finish(res stepResult) {
+	st := q.states[res.step]
+	st.done, st.result = true, res
+	broken := map[int]bool{}
+	q.settle(q.position[res.step], broken)
+	// In the plan's order, so that each is told of after what it needs.
+	for i := q.position[res.step] + 1; len(broken) > 0; i++ {
+		s := q.steps[i]
+		if st := q.states[s]; broken[i] && !st.done && !st.started {
+			st.done, st.result = true, stepResult{step: s, outcome: Skipped, why: brokenInput(s, q.states)}
+			q.runner.stageEnd(st.result)
+			q.settle(i, broken)
+		}
+		delete(broken, i)
+	}
+}
+
+// settle counts a step that is done for its readers, and adds those to broken that can
+// never run because the step made nothing.
+func (q *queue) settle(i int, broken map[int]bool) {
+	for _, reader := range q.readers[i] {
+		q.missing[reader]--
+		st := q.states[q.steps[reader]]
+		switch {
+		case st.done || st.started:
+		case q.states[q.steps[i]].result.record == nil:
+			broken[reader] = true
+		case q.missing[reader] == 0:
+			at, _ := slices.BinarySearchFunc(q.ready, reader, func(a, b int) int { return b - a })
+			q.ready = slices.Insert(q.ready, at, reader)
+		}
+	}
+}
+
+// sendBack has a step run again after the one whose output it found damaged.
+func (q *queue) sendBack(res stepResult) {
+	st := q.states[res.step]
+	st.remakes++
+	st.started = false
+	if producer := q.states[res.damaged]; producer.done { // else another reader has sent it back
+		*producer = state{remakes: producer.remakes}
+	}
+	q.runner.emit(Event{Type: "log", Stage: res.damaged.Name, Level: "warn", Message: "an output is damaged in the store; it is made again"})
+	q.count()
+}
+
+// brokenInput names the step, if any, that keeps s from ever being ready.
+func brokenInput(s *pipeline.Step, states map[*pipeline.Step]*state) string {
+	for _, in := range s.Inputs {
+		for from := range in.Makers() {
+			if st := states[from]; st.done && st.result.record == nil {
+				return "needs " + from.Name
+			}
+		}
+	}
+	return ""
+}
+
+func upstreamRecords(s *pipeline.Step, states map[*pipeline.Step]*state) map[*pipeline.Step]*cache.Record {
+	records := map[*pipeline.Step]*cache.Record{}
+	for _, in := range s.Inputs {
+		for from := range in.Makers() {
+			records[from] = states[from].result.record
+		}
+	}
+	return records
+}

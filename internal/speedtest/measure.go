@@ -54,6 +54,9 @@ func (b *bench) measure(w workload) ([]row, error) {
 			if err != nil {
 				return nil, err
 			}
+			if w.write != nil && exec.Command(b.pipe, "check", filepath.Join(own, "pipe.yaml")).Run() != nil {
+				return nil, nil
+			}
 			first, err := b.execute(own, c, w)
 			if err != nil {
 				return nil, err

@@ -29,6 +29,10 @@ func (r *report) heading(b *bench) {
 
 // workload adds a workload's line and its details.
 func (r *report) workload(w workload, rows []row) {
+	if len(rows) == 0 {
+		fmt.Fprintf(&r.table, "| %s | %s | this pipe does not read the file | |\n", w.work, w.bar)
+		return
+	}
 	figure, met := w.verdict(w, rows)
 	verdict := "**not met**"
 	if met {

@@ -42,7 +42,7 @@ func (b *bench) measure(w workload) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	field := b.available(len(jobs))
+	field := b.available(len(jobs), w.files)
 	if w.pipeOnly {
 		field = field[:1]
 	}

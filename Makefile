@@ -8,7 +8,7 @@ COUNT       ?= 10
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build test race e2e fuzz bench benchcmp generate update lint check interop interop-editor interop-browser campaign clean
+.PHONY: build test race e2e fuzz bench bench-runner benchcmp generate update lint check interop interop-editor interop-browser campaign clean
 
 build: ## one static binary
 	$(GO) build -trimpath -o bin/pipe ./cmd/pipe
@@ -31,6 +31,9 @@ fuzz: ## every fuzz target for FUZZTIME
 bench: ## figures, written to bench/new.txt
 	@mkdir -p bench
 	$(GO) test -run '^$$' -bench . -benchmem -count=$(COUNT) -timeout 2h ./... | tee bench/new.txt
+
+bench-runner: build ## the runner beside ninja, make, DVC and Snakemake, those that are installed; written to docs/speed.md
+	$(GO) run ./internal/speedtest -pipe bin/pipe -o docs/speed.md
 
 benchcmp: ## bench/old.txt against bench/new.txt
 	$(GO) run $(BENCHSTAT) bench/old.txt bench/new.txt

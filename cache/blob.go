@@ -47,7 +47,10 @@ func (s *Store) trusted(d Digest, size int64) bool {
 }
 
 // putFrom stores all that r gives, hashing while it writes.
-func (s *Store) putFrom(r io.Reader) (Digest, error) {
+func (s *Store) putFrom(r io.Reader) (Digest, error) { return s.putBy(s.adopt, r) }
+
+// putBy is putFrom with another adopt.
+func (s *Store) putBy(adopt func(path string, d Digest) error, r io.Reader) (Digest, error) {
 	f, err := atomicfile.CreateTemp(filepath.Join(s.dir, "blobs"), 0o444)
 	if err != nil {
 		return Digest{}, err
@@ -59,20 +62,25 @@ func (s *Store) putFrom(r io.Reader) (Digest, error) {
 		return Digest{}, err
 	}
 	d := Digest(h.Sum(nil))
-	return d, s.adopt(f.Name(), d)
+	return d, adopt(f.Name(), d)
 }
 
-// adopt renames a complete, synced file to the blob's place.
+// adopt renames a complete, synced file to the blob's place, for good.
 func (s *Store) adopt(path string, d Digest) error {
+	if err := s.moveIn(path, d); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(filepath.Dir(s.BlobPath(d)))
+}
+
+// moveIn is adopt for many: the folders of the blobs are still to be synced.
+func (s *Store) moveIn(path string, d Digest) error {
 	s.using(leasedBlob, d)
 	place := s.BlobPath(d)
 	if err := s.shardDir(place); err != nil {
 		return err
 	}
 	if err := faultfs.Rename(path, place); err != nil {
-		return err
-	}
-	if err := atomicfile.SyncDir(filepath.Dir(place)); err != nil {
 		return err
 	}
 	s.verified.put(place, d)

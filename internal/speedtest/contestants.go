@@ -32,7 +32,8 @@ func (j job) input() string {
 // A contestant brings the jobs of a folder up to date.
 type contestant struct {
 	name    string
-	most    int // jobs that it can be asked to do in a bearable time; 0 is any number
+	most    int // jobs that it does for the first time in a bearable time; 0 is any number
+	files   int // and files of a folder that a job reads
 	write   func(dir string, jobs []job) error
 	command func(b *bench, workers int) []string
 }
@@ -48,22 +49,23 @@ var contestants = []contestant{
 		}},
 	{name: "ninja", write: writeNinja,
 		command: func(_ *bench, workers int) []string { return []string{"ninja", "-j", strconv.Itoa(workers)} }},
-	{name: "make", write: writeMake,
+	{name: "make", write: writeMake, files: 10000,
 		command: func(_ *bench, workers int) []string { return []string{"make", "-s", "-j", strconv.Itoa(workers)} }},
-	{name: "dvc", write: writeDVC, most: 1000,
+	{name: "dvc", write: writeDVC, most: 100, files: 10000,
 		command: func(*bench, int) []string { return []string{"dvc", "repro", "-q"} }},
-	{name: "snakemake", write: writeSnakemake, most: 1000,
+	{name: "snakemake", write: writeSnakemake, most: 100, files: 10000,
 		command: func(_ *bench, workers int) []string {
 			return []string{"snakemake", "-q", "all", "--cores", strconv.Itoa(workers)}
 		}},
 }
 
-// available are the contestants that are installed and can do n jobs.
-func (b *bench) available(n int) []contestant {
+// available are the contestants that are installed and can do so many jobs, which read so
+// many files.
+func (b *bench) available(jobs, files int) []contestant {
 	var list []contestant
 	for _, c := range contestants {
 		_, err := exec.LookPath(c.command(b, 1)[0])
-		if err == nil && b.enters(c.name) && (c.most == 0 || n <= c.most) {
+		if err == nil && b.enters(c.name) && (c.most == 0 || jobs <= c.most) && (c.files == 0 || files <= c.files) {
 			list = append(list, c)
 		}
 	}

@@ -42,7 +42,7 @@ func (b *bench) measure(w workload) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	field := b.available(len(jobs))
+	field := b.available(len(jobs), w.files)
 	if w.pipeOnly {
 		field = field[:1]
 	}
@@ -53,6 +53,9 @@ func (b *bench) measure(w workload) ([]row, error) {
 			own, err := b.lay(dir, c.name, c, w, jobs)
 			if err != nil {
 				return nil, err
+			}
+			if w.write != nil && exec.Command(b.pipe, "check", filepath.Join(own, "pipe.yaml")).Run() != nil {
+				return nil, nil
 			}
 			first, err := b.execute(own, c, w)
 			if err != nil {

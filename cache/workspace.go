@@ -3,10 +3,12 @@ package cache
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 
 	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
@@ -167,7 +169,11 @@ func (s *Store) Changed(ctx context.Context, p Pin) (string, error) {
 		return "", nil
 	}
 	again, err := s.PinPath(ctx, p.Path, p.patterns)
-	if err != nil {
+	var errno syscall.Errno
+	switch {
+	case errors.As(err, &errno) && errno != syscall.ENOENT && errno != syscall.ENOTDIR:
+		return "", err // nobody can tell
+	case err != nil:
 		return p.Path, nil // it is gone, or of another kind
 	}
 	if again.Object == p.Object {

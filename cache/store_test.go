@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
 )
 
@@ -374,5 +376,25 @@ func TestKeepStoresWhatWasPinned(t *testing.T) {
 	write(t, file, "two")
 	if err := s.Keep(context.Background(), pin); err == nil || s.Has(pin.Object) {
 		t.Errorf("kept what is no longer what was pinned: %v", err)
+	}
+}
+
+func TestChangedIsAnErrorWhereNobodyCanTell(t *testing.T) {
+	s := openTest(t)
+	path := filepath.Join(t.TempDir(), "data")
+	write(t, path, "one")
+	pin, err := s.PinPath(context.Background(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove := faultfs.Set(func(op *faultfs.Op, _ func() error) error { return op.Error(syscall.EMFILE) })
+	moved, err := s.Changed(context.Background(), pin)
+	remove()
+	if moved != "" || !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("got %q, %v", moved, err)
+	}
+	os.Remove(path)
+	if moved, err := s.Changed(context.Background(), pin); moved != path || err != nil {
+		t.Errorf("gone: got %q, %v", moved, err)
 	}
 }

@@ -3,11 +3,13 @@ package cache
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"pipe/internal/faultfs"
 	"pipe/internal/manifest"
@@ -174,7 +176,11 @@ func (s *Store) Changed(ctx context.Context, p Pin) (string, error) {
 		}
 	}
 	again, err := s.PinPath(ctx, p.Path, p.patterns)
-	if err != nil {
+	var errno syscall.Errno
+	switch {
+	case errors.As(err, &errno) && errno != syscall.ENOENT && errno != syscall.ENOTDIR:
+		return "", err // nobody can tell
+	case err != nil:
 		return p.Path, nil // it is gone, or of another kind
 	}
 	if again.Object == p.Object {

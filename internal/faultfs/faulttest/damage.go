@@ -41,8 +41,9 @@ func (l *Lab) tryDamage(c Case, toy Toy) error {
 	}
 	expected := maps.Collect(maps.All(s.reruns))
 	var what []string
-	for range 1 + max(rng.IntN(8)-4, 0) { // mostly one file, up to four
-		class, path, err := pick(rng, toy)
+	files := 1 + max(rng.IntN(8)-4, 0) // mostly one, up to four
+	for range files {
+		class, path, err := pick(rng, toy, files > 1)
 		if err != nil {
 			return err
 		}
@@ -86,8 +87,9 @@ func heals(toy Toy, truths Truths, expected map[string]bool) error {
 	return truths.Published(toy)
 }
 
-// pick chooses a file, of each class equally often, and returns its class with it.
-func pick(rng *rand.Rand, toy Toy) (class []string, path string, err error) {
+// pick chooses a file, of each class equally often, and returns its class with it. One
+// of several is none of a published version, which can be restored from the store only.
+func pick(rng *rand.Rand, toy Toy, several bool) (class []string, path string, err error) {
 	classes := map[string][]string{}
 	add := func(class, path string) { classes[class] = append(classes[class], path) }
 	err = filepath.WalkDir(toy.Dir, func(path string, e fs.DirEntry, err error) error {
@@ -104,7 +106,7 @@ func pick(rng *rand.Rand, toy Toy) (class []string, path string, err error) {
 			add("file", path)
 		case filepath.Base(rel) == "ledger.jsonl":
 			add("ledger", path)
-		case strings.HasPrefix(rel, "out/best.versions/") && filepath.Base(rel) != ".lock":
+		case strings.HasPrefix(rel, "out/best.versions/") && filepath.Base(rel) != ".lock" && !several:
 			add("version", path)
 		}
 		return err

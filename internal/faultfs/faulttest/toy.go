@@ -61,9 +61,6 @@ func toyKinds() *stages.Registry {
 	type shelf struct {
 		Shelf string `port:"shelf" type:"folder" help:"a folder with folders"`
 	}
-	type grown struct {
-		Grown string `port:"grown" type:"file" help:"text"`
-	}
 	type materials struct {
 		Shelf stages.Input `port:"shelf" type:"folder" help:"a folder"`
 		Grown stages.Input `port:"grown" type:"file" help:"text"`

@@ -1,0 +1,118 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pipe/stages"
+)
+
+// random is a pipeline of n stages, each of which reads from up to two before it, and the
+// names of those that each reads from.
+func random(n int, seed uint32) (text string, reads map[string][]string) {
+	text, reads = "pipeline: p\nstages:\n", map[string][]string{}
+	for i := range n {
+		var in []string
+		for _, port := range []string{"in", "other"} {
+			seed = seed*1664525 + 1013904223 // Numerical Recipes
+			if from := int(seed>>8) % (i + 3); from < i {
+				in = append(in, fmt.Sprintf(`%s: "${s%d.out}"`, port, from))
+				reads[fmt.Sprintf("s%d", i)] = append(reads[fmt.Sprintf("s%d", i)], fmt.Sprintf("s%d", from))
+			}
+		}
+		text += fmt.Sprintf("  s%d: { uses: do, in: { %s }, with: { do: some, level: %d } }\n", i, strings.Join(in, ", "), i)
+	}
+	return text, reads
+}
+
+func TestEveryStepIsToldOfAfterWhatItReads(t *testing.T) {
+	for seed := range uint32(4) {
+		text, reads := random(25, seed)
+		b := newBench(t)
+		b.does["some"] = func(_ context.Context, _ *stages.Env, level int, _, out string) error {
+			if level%7 == 5 {
+				return errors.New("no")
+			}
+			return os.WriteFile(out, fmt.Append(nil, level), 0o666)
+		}
+		rec := b.run(text, func(r *Runner) { r.Jobs = 3; r.Machine.CPU = 3 })
+		ended := map[string]Outcome{}
+		for _, e := range rec.events {
+			for _, from := range reads[e.Stage] {
+				switch outcome := ended[from]; {
+				case e.Type == "stage_start" && outcome != Ran:
+					t.Fatalf("seed %d: %s began after %s was %q", seed, e.Stage, from, outcome)
+				case e.Type == "stage_end" && e.Outcome != Skipped && outcome != Ran:
+					t.Fatalf("seed %d: %s was %s, and %s, which it reads, %q", seed, e.Stage, e.Outcome, from, outcome)
+				}
+			}
+			if e.Type == "stage_end" {
+				if ended[e.Stage] != "" {
+					t.Fatalf("seed %d: %s ended twice", seed, e.Stage)
+				}
+				ended[e.Stage] = e.Outcome
+			}
+		}
+		for stage := range reads {
+			broken := ""
+			for _, from := range reads[stage] {
+				if ended[from] != Ran {
+					broken = from
+				}
+			}
+			if (ended[stage] == Skipped) != (broken != "") {
+				t.Errorf("seed %d: %s was %s although %q is broken", seed, stage, ended[stage], broken)
+			}
+		}
+		if len(ended) != 25 {
+			t.Errorf("seed %d: %d of 25 stages ended", seed, len(ended))
+		}
+	}
+}
+
+func TestStopBeginsNothingMoreAndWaits(t *testing.T) {
+	b := newBench(t)
+	stop, began := make(chan struct{}), atomic.Int32{}
+	b.does["some"] = func(ctx context.Context, _ *stages.Env, level int, _, out string) error {
+		if began.Add(1) == 2 {
+			close(stop)
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	text, _ := random(20, 1)
+	rec := b.run(text, func(r *Runner) { r.Stop = stop })
+	if began.Load() != 2 || rec.summary.Exit != 130 || strings.Contains(rec.outcomes(), "ran") {
+		t.Errorf("%d began, exit %d, %s", began.Load(), rec.summary.Exit, rec.outcomes())
+	}
+}
+
+// A queue that looks at every step for each one that ends takes long for this.
+func TestManyKnownStepsAreQuick(t *testing.T) {
+	const n = 1500
+	b := newBench(t)
+	text := "pipeline: p\nstages:\n  s0: { uses: free, out: [out] }\n"
+	for i := 1; i < n; i++ {
+		text += fmt.Sprintf("  s%d: { uses: free, in: { in: \"${s%d.out}\" }, out: [out] }\n", i, i-1)
+	}
+	// All but the first have one key: their inputs are equal.
+	if rec := b.run(text, nil); rec.summary.Exit != 0 {
+		t.Fatal(rec.summary.Error)
+	}
+	started := time.Now()
+	rec := b.run(text, nil)
+	if spent := time.Since(started); spent > 5*time.Second {
+		t.Errorf("took %v", spent)
+	}
+	for _, s := range rec.summary.Stages {
+		if s.Outcome != Cached {
+			t.Fatalf("%s was %s", s.Stage, s.Outcome)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"pipe/internal/faultfs"
 	"testing"
 )
 
@@ -68,11 +69,11 @@ func TestReadSmallReadsWhatIsThere(t *testing.T) {
 	for _, size := range []int{0, 1, 4<<10 - 1, 4 << 10, 4<<10 + 1, 100_000} {
 		want := bytes.Repeat([]byte("x"), size)
 		write(t, path, string(want))
-		if got, err := readSmall(path); err != nil || !bytes.Equal(got, want) {
+		if got, err := faultfs.ReadSmall(path); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%d bytes: got %d, %v", size, len(got), err)
 		}
 	}
-	if _, err := readSmall(path + "no"); !os.IsNotExist(err) {
+	if _, err := faultfs.ReadSmall(path + "no"); !os.IsNotExist(err) {
 		t.Errorf("absent: got %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // Disk is what a disk may hold after a power cut.
@@ -21,6 +22,7 @@ type diskNode struct {
 	link    string
 	lasting string // of a file: what was synced
 	bytes   string // what was written
+	anew    bool   // more was done since the sync than to append
 	names   map[string]int
 	pending []map[string]int // of a folder: changes of names since its sync
 }
@@ -39,13 +41,14 @@ func (j *Journal) Disk(n int) *Disk {
 		case madeDir, madeLink, madeFile:
 			*at = diskNode{kind: e.kind, mode: e.mode, modeNow: e.mode, link: e.data, names: map[string]int{}}
 		case wrote:
+			at.anew = at.anew || !strings.HasPrefix(e.data, at.bytes)
 			at.bytes = e.data
 		case chmoded:
 			at.modeNow = e.mode
 		case renamed:
 			at.pending = append(at.pending, e.set)
 		case syncedFile:
-			at.lasting, at.mode = at.bytes, at.modeNow
+			at.lasting, at.mode, at.anew = at.bytes, at.modeNow, false
 		case syncedDir:
 			for _, set := range at.pending {
 				at.apply(set)
@@ -119,26 +122,35 @@ func (c *cut) write(n int, path string) error {
 // toy's files are small.
 const block = 16
 
-// content is what is left of a file.
+// content is what is left of a file. To append does nothing to what lasts.
 func (c *cut) content(rng *rand.Rand, n *diskNode) string {
-	if n.lasting == n.bytes || rng.Float64() < c.bytes {
+	switch {
+	case n.lasting == n.bytes || rng.Float64() < c.bytes:
 		return n.bytes
+	case !n.anew:
+		return n.lasting + tear(rng, "", n.bytes[len(n.lasting):])
 	}
+	return tear(rng, n.lasting, n.bytes)
+}
+
+// tear returns one of the things that may become of a file that held what lasts, and
+// into which bytes were written.
+func tear(rng *rand.Rand, lasting, bytes string) string {
 	switch rng.IntN(4) {
 	case 0:
-		return n.lasting
+		return lasting
 	case 1:
 		return "" // the size is written last
 	case 2:
-		return string(make([]byte, len(n.bytes))) // the size is written first
+		return string(make([]byte, len(bytes))) // the size is written first
 	}
-	torn := make([]byte, rng.IntN(len(n.bytes)+1))
+	torn := make([]byte, rng.IntN(len(bytes)+1))
 	for at := 0; at < len(torn); at += block {
 		end := min(at+block, len(torn))
-		switch from := n.bytes; rng.IntN(3) {
+		switch from := bytes; rng.IntN(3) {
 		case 0: // zeros
 		case 1:
-			from = n.lasting
+			from = lasting
 			fallthrough
 		default:
 			if at < len(from) {

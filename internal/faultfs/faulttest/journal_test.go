@@ -3,6 +3,7 @@
 package faulttest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -95,5 +96,26 @@ func TestPowerCutKeepsTheOldNameOrTheNew(t *testing.T) {
 	got := states(t, func(dir string) error { return faultfs.Rename(filepath.Join(dir, "old"), filepath.Join(dir, "new")) })
 	if len(got) != 2 || !got["old=OLD"] || !got["new=OLD"] {
 		t.Errorf("got %v", got)
+	}
+}
+
+func TestPowerCutLeavesWhatWasAppendedTo(t *testing.T) {
+	got := states(t, func(dir string) error {
+		f, err := faultfs.OpenFile(filepath.Join(dir, "old"), os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write([]byte("+NEW"))
+		return errors.Join(err, f.Close())
+	})
+	for _, want := range []string{"old=OLD", "old=OLD+NEW", "old=OLD\x00\x00\x00\x00"} {
+		if !got[want] {
+			t.Errorf("%q never happens", want)
+		}
+	}
+	for state := range got {
+		if !strings.HasPrefix(state, "old=OLD") {
+			t.Errorf("got %q", state)
+		}
 	}
 }

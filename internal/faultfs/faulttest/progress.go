@@ -215,7 +215,7 @@ func (c *Campaign) figures() string {
 		"kill":    "SIGKILL at each operation, and half-way through each write",
 		"instant": "SIGKILL at any instant",
 		"cut":     "power cut after each change of the disk, by what it may leave",
-		"damage":  "one file flipped, cut, zeroed, emptied, lengthened, swapped or removed",
+		"damage":  "files flipped, cut, zeroed, emptied, lengthened, swapped or removed",
 	}
 	var text strings.Builder
 	k := c.Sizes.Kinds

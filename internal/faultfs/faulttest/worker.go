@@ -103,7 +103,10 @@ func Work() {
 	if dir == "" {
 		return
 	}
-	signal.Ignore(syscall.SIGPIPE) // who asked is gone: there is still the lab to remove
+	// When who asks is gone, there is still the lab to remove.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGINT, syscall.SIGTERM)
+	defer os.Exit(0)
+	defer os.RemoveAll(dir)
 	lab, err := NewLab(dir)
 	if err != nil {
 		panic(err)
@@ -124,8 +127,6 @@ func Work() {
 			fmt.Println("spared")
 		}
 	}
-	os.RemoveAll(dir)
-	os.Exit(0)
 }
 
 // Scratch makes a folder for a lab, in memory where that is to be had: what a power cut

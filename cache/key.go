@@ -75,20 +75,27 @@ type InputContent struct {
 // MakeKey returns the key of an action and its pre-image. It panics on a Value
 // that cannot be encoded, which is a bug.
 func MakeKey(d Description, inputs map[string]InputContent) (Key, []byte) {
-	description, in := encoded(AppendValue(nil, d.value())), encoded(AppendValue(nil, inputsValue(inputs)))
-	family := familyOf(description)
-	key := sha256.Sum256(append(append([]byte("pipe key 1\n"), family[:]...), in...))
-	return key, AppendValue(nil, map[string]Value{"description": description, "inputs": in})
+	var one, other [usualText]byte
+	hashed := AppendValue(append(one[:0], familyMagic...), d.value())
+	family, description := sha256.Sum256(hashed), hashed[len(familyMagic):]
+	hashed = AppendValue(append(append(other[:0], keyMagic...), family[:]...), inputsValue(inputs))
+	key, in := sha256.Sum256(hashed), hashed[len(keyMagic)+len(family):]
+
+	// The pre-image is a map like any other, of what is encoded already.
+	preimage := append(make([]byte, 0, len(description)+len(in)+32), 'm', 0, 0, 0, 2)
+	preimage = append(appendString(preimage, "description"), description...)
+	return key, append(appendString(preimage, "inputs"), in...)
 }
 
-func (d Description) family() [sha256.Size]byte { return familyOf(AppendValue(nil, d.value())) }
+const (
+	familyMagic = "pipe family 1\n"
+	keyMagic    = "pipe key 1\n"
+	usualText   = 1 << 10 // bytes that most descriptions and inputs take less than
+)
 
-func familyOf(description encoded) [sha256.Size]byte {
-	return sha256.Sum256(append([]byte("pipe family 1\n"), description...))
+func (d Description) family() [sha256.Size]byte {
+	return sha256.Sum256(AppendValue([]byte(familyMagic), d.value()))
 }
-
-// encoded is a value that has been encoded already.
-type encoded []byte
 
 // AppendValue appends the encoding of v (docs/cache-format.md, "E").
 func AppendValue(b []byte, v Value) []byte {
@@ -113,8 +120,6 @@ func AppendValue(b []byte, v Value) []byte {
 		return appendString(append(b, 's'), v)
 	case Digest:
 		return append(append(b, 'h'), v[:]...)
-	case encoded:
-		return append(b, v...)
 	case []Value:
 		b = binary.BigEndian.AppendUint32(append(b, 'l'), uint32(len(v)))
 		for _, item := range v {

@@ -3,6 +3,7 @@
 package faultfs
 
 import (
+	"bytes"
 	"os"
 	"syscall"
 )
@@ -19,17 +20,17 @@ func readSmall(path string) ([]byte, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer syscall.Close(fd)
-	b := make([]byte, 0, usual)
-	for len(b) < cap(b) {
-		n, err := syscall.Read(fd, b[len(b):cap(b)])
+	var buffer [usual]byte // what is returned is as large as the file
+	for read := 0; read < usual; {
+		n, err := syscall.Read(fd, buffer[read:])
 		switch {
 		case err == syscall.EINTR:
 		case err != nil:
 			return nil, &os.PathError{Op: "read", Path: path, Err: err}
 		case n == 0:
-			return b, nil
+			return bytes.Clone(buffer[:read]), nil
 		default:
-			b = b[:len(b)+n]
+			read += n
 		}
 	}
 	return os.ReadFile(path) // it is larger

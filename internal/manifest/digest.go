@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 // Digest is the SHA-256 of a blob or of a tree's manifest.
@@ -20,13 +21,15 @@ func (d Digest) Short() string { return d.String()[:12] }
 // ParseDigest reads 64 lower-case hex digits.
 func ParseDigest(s string) (Digest, error) {
 	var d Digest
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != len(d) || hex.EncodeToString(b) != s {
-		return d, fmt.Errorf("digest must be %d lower-case hex digits, got %q", 2*len(d), s)
+	if len(s) == 2*len(d) && strings.IndexFunc(s, isUpper) < 0 {
+		if _, err := hex.Decode(d[:], []byte(s)); err == nil {
+			return d, nil
+		}
 	}
-	copy(d[:], b)
-	return d, nil
+	return Digest{}, fmt.Errorf("digest must be %d lower-case hex digits, got %q", 2*len(d), s)
 }
+
+func isUpper(r rune) bool { return 'A' <= r && r <= 'Z' }
 
 // MarshalText and UnmarshalText give digests their hex form in JSON.
 func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }

@@ -43,17 +43,24 @@ func startHistory(store *cache.Store, id string) (*history, error) {
 	return &history{store: store, id: id, file: f, out: bufio.NewWriterSize(f, 32<<10)}, err
 }
 
-// add appends an event. History is for people: a full disk does not fail the run
-// that could still finish.
-func (h *history) add(v any) {
+// historyLine is an event or a summary as a line of a history. One that cannot be encoded
+// is left out.
+func historyLine(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	return append(b, '\n')
+}
+
+// add appends a line; it may wait in memory if another follows soon. History is for people:
+// a full disk does not fail the run that could still finish.
+func (h *history) add(line []byte, mayWait bool) {
 	if h == nil {
 		return
 	}
-	if b, err := json.Marshal(v); err == nil {
-		h.out.Write(append(b, '\n'))
-	}
-	// A run that is killed need not tell of the last stages that were known.
-	if e, ok := v.(Event); !ok || e.Type != "stage_end" || e.Outcome != Cached {
+	h.out.Write(line)
+	if !mayWait {
 		h.out.Flush()
 	}
 }

@@ -2,8 +2,10 @@ package runner
 
 import (
 	"context"
+	"sync"
 
 	"pipe/cache"
+	"pipe/internal/manifest"
 	"pipe/pipeline"
 )
 
@@ -31,7 +33,8 @@ func useOf(in pipeline.Input) InputUse {
 // usesOf tells of a step's inputs in events.
 func usesOf(inputs []boundInput) map[string]InputUse {
 	uses := make(map[string]InputUse, len(inputs))
-	for _, b := range inputs {
+	for i := range inputs {
+		b := &inputs[i]
 		u := useOf(b.input)
 		u.Reference, u.Content = b.content.Reference, &b.content.Object
 		uses[b.input.Port.Name] = u
@@ -98,12 +101,35 @@ func (a *attempt) keepInputs(ctx context.Context) {
 	}
 }
 
-// startEvent says that the stage is about to run, and what its key is made of. The
-// pre-image is kept now, so that a stage that fails can be explained too.
+// startEvent says that the stage is about to run, and what its key is made of.
 func (a *attempt) startEvent(why string) Event {
 	e := Event{Type: "stage_start", Stage: a.step.Name, Key: a.key.String(), Why: why, Inputs: usesOf(a.inputs), Params: a.step.Params.Places()}
-	if d, err := a.runner.Store.PutCompressed(a.preimage); err == nil {
+	if frame, err := cache.Compress(a.preimage); err == nil {
+		a.described = a.runner.aside(func() error { _, err := a.runner.Store.PutBytes(frame); return err })
+		d := manifest.Sum(frame)
 		e.Preimage, a.record.Preimage = &d, &d
 	}
 	return e
+}
+
+// describe sees to it that the pre-image is in the store. It was kept when the stage
+// began, so that one that fails can be explained too, unless that failed.
+func (a *attempt) describe() error {
+	if a.described != nil && a.described() == nil {
+		return nil
+	}
+	d, err := a.runner.Store.PutCompressed(a.preimage)
+	a.record.Preimage = &d
+	return err
+}
+
+// aside does something beside what follows, and returns what waits for its end.
+func (r *Runner) aside(do func() error) (wait func() error) {
+	wait = sync.OnceValue(do)
+	if r.inOrder() {
+		_ = wait()
+	} else {
+		go wait()
+	}
+	return wait
 }

@@ -41,7 +41,11 @@ func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipe
 	defer cancel()
 	q := newQueue(r, steps, newPool(r.total(), r.Machine.CPU, r.Jobs))
 	var workers sync.WaitGroup
-	for range min(q.free.slots, len(steps)) {
+	most := q.free.slots
+	if !r.inOrder() {
+		most *= 2 // while a result is committed, the next stage runs
+	}
+	for range min(most, len(steps)) {
 		workers.Go(func() { q.work(ctx, soon) })
 	}
 	workers.Wait()
@@ -56,6 +60,10 @@ func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipe
 	}
 	return q.states
 }
+
+// inOrder says whether all happens in one order, nothing beside anything else: where one
+// stage at a time was asked for, a fault can be had again.
+func (r *Runner) inOrder() bool { return r.Jobs == 1 }
 
 func newQueue(r *Runner, steps []*pipeline.Step, free *pool) *queue {
 	q := &queue{runner: r, steps: steps, position: make(map[*pipeline.Step]int, len(steps)), readers: make([][]int, len(steps)),
@@ -114,20 +122,29 @@ func (q *queue) work(ctx, soon context.Context) {
 		}
 		records, remakes := upstreamRecords(s, q.states), q.states[s].remakes
 		q.mu.Unlock()
-		res := q.runner.runStep(ctx, soon, s, records, workers)
+		release := sync.OnceFunc(func() { q.release(s) })
+		res := q.runner.runStep(ctx, soon, s, records, workers, release)
+		release()
 		remake := res.damaged != nil && remakes < maxRemakes
 		if !remake {
 			q.runner.stageEnd(res) // before its readers begin
 		}
 		q.mu.Lock()
 		q.running--
-		q.free.give(res.resources)
 		if remake {
 			q.sendBack(res)
 		} else {
 			q.finish(res)
 		}
 	}
+}
+
+// release gives back what a step had: another can begin.
+func (q *queue) release(s *pipeline.Step) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.free.give(s.Resources)
+	q.changed.Signal()
 }
 
 // next takes the first step that is ready and for which there are resources. workers is

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"pipe/internal/faultfs"
 	"pipe/stages"
 )
 
@@ -107,6 +109,59 @@ func TestALongChainIsKnown(t *testing.T) {
 	for _, s := range rec.summary.Stages {
 		if s.Outcome != Cached {
 			t.Fatalf("%s was %s", s.Stage, s.Outcome)
+		}
+	}
+}
+
+func TestTheNextStageRunsWhileAResultIsCommitted(t *testing.T) {
+	b := newBench(t)
+	second := make(chan struct{})
+	b.does["some"] = func(_ context.Context, _ *stages.Env, level int, _, out string) error {
+		if level == 2 {
+			close(second)
+		}
+		return os.WriteFile(out, fmt.Append(nil, level), 0o666)
+	}
+	waited := false
+	defer faultfs.Set(func(op *faultfs.Op, act func() error) error {
+		if op.Kind == faultfs.RenameOp && strings.Contains(op.To, "actions") && !waited { // the first's record
+			waited = true
+			select {
+			case <-second:
+			case <-time.After(20 * time.Second):
+				t.Error("the second stage does not begin before the first is committed")
+			}
+		}
+		return act()
+	})()
+	const text = `
+pipeline: p
+stages:
+  first: { uses: do, with: { do: some, level: 1 }, resources: { cpu: 2 } }
+  second: { uses: do, with: { do: some, level: 2 }, resources: { cpu: 2 } }
+`
+	rec := b.run(text, func(r *Runner) { r.Jobs, r.Machine.CPU = 2, 2 })
+	if rec.outcomes() != "first=ran second=ran" || !waited {
+		t.Error(rec.outcomes(), waited)
+	}
+}
+
+func TestOneJobIsOneAfterTheOther(t *testing.T) {
+	b := newBench(t)
+	b.does["some"] = func(_ context.Context, _ *stages.Env, level int, _, out string) error {
+		return os.WriteFile(out, fmt.Append(nil, level), 0o666)
+	}
+	text, _ := random(12, 3)
+	rec := b.run(text, func(r *Runner) { r.Jobs, r.Machine.CPU = 1, 4 })
+	running := ""
+	for _, e := range rec.events {
+		switch {
+		case e.Type == "stage_start" && running != "":
+			t.Errorf("%s began before %s ended", e.Stage, running)
+		case e.Type == "stage_start":
+			running = e.Stage
+		case e.Type == "stage_end":
+			running = ""
 		}
 	}
 }

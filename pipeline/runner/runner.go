@@ -267,7 +267,7 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	summary := r.maskSummary(r.summarize(ctx, steps, states))
 	r.sinkMu.Lock()
 	defer r.sinkMu.Unlock()
-	r.history.add(summary)
+	r.history.add(historyLine(summary), false)
 	r.Sink.Summary(summary)
 	// What is left to write is convenience: histories and indexes.
 	if r.IfChanged && summary.Idle() && r.sameAsBefore(summary) {
@@ -289,7 +289,7 @@ func (r *Runner) stageEnd(res stepResult) {
 		e.Outputs, e.Withheld = res.record.Outputs, res.record.Withheld
 	}
 	if res.outcome == Cached {
-		e.Inputs, e.Params = res.inputs, res.step.Params.Places()
+		e.Inputs, e.Params = usesOf(res.inputs), res.step.Params.Places()
 	}
 	if res.err != nil && res.outcome == Failed {
 		e.Error = res.err.Error()
@@ -377,11 +377,17 @@ const exitInterrupted = 130
 func (r *Runner) emit(e Event) {
 	e.Time = r.Now()
 	e = r.maskEvent(e)
+	var line []byte
+	if r.history != nil && e.Type != "progress" {
+		line = historyLine(e)
+	}
+	// A run that is killed need not tell of the last stages that were known.
+	mayWait := e.Type == "stage_end" && e.Outcome == Cached
 	r.sinkMu.Lock()
 	defer r.sinkMu.Unlock()
 	r.Sink.Event(e)
-	if e.Type != "progress" {
-		r.history.add(e)
+	if line != nil {
+		r.history.add(line, mayWait)
 	}
 }
 

@@ -25,11 +25,13 @@ type attempt struct {
 	runner  *Runner
 	step    *pipeline.Step
 	workers int
+	release func() // gives the step's resources back; may be called again
 
-	inputs   []boundInput
-	world    environment
-	key      cache.Key
-	preimage []byte
+	inputs    []boundInput
+	world     environment
+	key       cache.Key
+	preimage  []byte
+	described func() error // waits until the pre-image is kept
 
 	dir      string
 	state    *keptState // of a resumable step
@@ -46,18 +48,17 @@ type attempt struct {
 
 // stepResult is what a step's goroutine reports.
 type stepResult struct {
-	step      *pipeline.Step
-	resources pipeline.Resources
-	outcome   Outcome
-	key       string
-	why       string
-	record    *cache.Record
-	inputs    map[string]InputUse // of a hit
-	seconds   float64
-	attempts  int   // that were made
-	differs   error // from what was known; the result stays
-	err       error
-	damaged   *pipeline.Step // the step whose output is damaged and must be made again
+	step     *pipeline.Step
+	outcome  Outcome
+	key      string
+	why      string
+	record   *cache.Record
+	inputs   []boundInput // of a hit
+	seconds  float64
+	attempts int   // that were made
+	differs  error // from what was known; the result stays
+	err      error
+	damaged  *pipeline.Step // the step whose output is damaged and must be made again
 }
 
 // errDamagedInput means that an upstream object was found damaged.
@@ -68,12 +69,13 @@ func (e *errDamagedInput) Error() string {
 }
 
 // runStep takes a step from its key to its record. ctx, which is untilStop of atOnce, ends
-// what can be begun anew; atOnce ends all.
-func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record, workers int) (res stepResult) {
+// what can be begun anew; atOnce ends all. The step has its resources, and calls release
+// as soon as it needs them no more.
+func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record, workers int, release func()) (res stepResult) {
 	started := r.Now()
-	a := &attempt{runner: r, step: s, workers: workers}
+	a := &attempt{runner: r, step: s, workers: workers, release: release}
 	a.log = stageLog{runner: r, stage: s.Name}
-	res = stepResult{step: s, resources: s.Resources}
+	res = stepResult{step: s}
 	defer func() { res.seconds = r.Now().Sub(started).Seconds() }()
 
 	var err error
@@ -116,6 +118,9 @@ func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records 
 		res.why = r.explain(s, a.inputs, a.preimage)
 	}
 	r.emit(a.startEvent(res.why))
+	if a.described != nil {
+		defer a.described()
+	}
 	fresh := recompute
 	run := func(a *attempt) error { return a.run(ctx, started, recompute) }
 	if s.Params.Resumable() {
@@ -161,7 +166,7 @@ func (a *attempt) hit(res *stepResult) bool {
 		return false
 	}
 	res.outcome, res.record = Cached, record
-	res.inputs = usesOf(a.inputs)
+	res.inputs = a.inputs
 	if a.runner.mayRun(a.step) {
 		a.log.replay(record)
 	}
@@ -235,6 +240,7 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) (e
 	if err := a.checkLeaks(ctx); err != nil {
 		return err
 	}
+	a.release() // no other attempt will follow
 	return a.finish(ctx, started, recompute)
 }
 
@@ -483,12 +489,8 @@ func (a *attempt) commit(ctx context.Context, started time.Time, recompute bool)
 		}
 		record.Attachments[f.name] = object
 	}
-	if record.Preimage == nil { // it could not be stored when the stage began
-		preimage, err := store.PutCompressed(a.preimage)
-		if err != nil {
-			return err
-		}
-		record.Preimage = &preimage
+	if err := a.describe(); err != nil {
+		return err
 	}
 	if recompute {
 		a.compare()

@@ -93,21 +93,44 @@ func (p Pin) Entries() []manifest.Entry {
 
 // pinFiles finds the digests of files below root, several at a time.
 func (s *Store) pinFiles(ctx context.Context, root string, files []pinnedFile) error {
-	// Files are taken a few at a time: most are known, and looking at one takes a microsecond.
-	const few = 32
+	// Most are known, and looking at one takes a microsecond: they are taken many at a time.
+	const many = 32
+	unknown := make([]bool, len(files))
+	err := atOnce((len(files)+many-1)/many, func(batch int) error {
+		for i := batch * many; i < min((batch+1)*many, len(files)); i++ {
+			var err error
+			if unknown[i], err = s.lookAt(root, &files[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var toHash []*pinnedFile
+	for i := range files {
+		if unknown[i] {
+			toHash = append(toHash, &files[i])
+		}
+	}
+	return atOnce(len(toHash), func(i int) error { return s.hashFile(ctx, root, toHash[i]) })
+}
+
+// atOnce calls do with 0 to n-1, as many at once as there are processors, until one fails.
+func atOnce(n int, do func(i int) error) error {
 	var next atomic.Int64
 	errs := make(chan error, 1)
 	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), (len(files)+few-1)/few) {
+	for range min(runtime.GOMAXPROCS(0), n) {
 		wg.Go(func() {
-			for from := int(next.Add(few)) - few; from < len(files); from = int(next.Add(few)) - few {
-				for i := range files[from:min(from+few, len(files))] {
-					if err := s.pinFile(ctx, root, &files[from+i]); err != nil {
-						select {
-						case errs <- err:
-						default:
-						}
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if err := do(i); err != nil {
+					select {
+					case errs <- err:
+					default:
 					}
+					return
 				}
 			}
 		})
@@ -121,31 +144,44 @@ func (s *Store) pinFiles(ctx context.Context, root string, files []pinnedFile) e
 	}
 }
 
-func (s *Store) pinFile(ctx context.Context, root string, f *pinnedFile) error {
+func (f *pinnedFile) below(root string) string {
+	if f.rel == "" {
+		return root
+	}
+	return root + string(filepath.Separator) + filepath.FromSlash(f.rel)
+}
+
+// lookAt notes what a file is, and its digest if it is known.
+func (s *Store) lookAt(root string, f *pinnedFile) (unknown bool, err error) {
 	if f.folder {
 		f.entry = manifest.Entry{Path: f.rel, Mode: 'd'}
-		return nil
+		return false, nil
 	}
-	path := root
-	if f.rel != "" {
-		path += string(filepath.Separator) + filepath.FromSlash(f.rel)
-	}
+	path := f.below(root)
 	info, err := faultfs.Stat(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	mode, err := manifest.Mode(path, info)
 	if err != nil {
-		return err
+		return false, err
 	}
 	f.entry = manifest.Entry{Path: f.rel, Mode: mode}
-	id, stamp, statErr := stampOf(info)
-	if statErr == nil {
-		if e, ok := s.files.get(id); ok && e.stamp == stamp && e.trusted() {
-			f.id, f.stamp, f.entry.Digest, f.entry.Size = id, stamp, e.digest, stamp.size
-			return nil
-		}
+	id, stamp, err := stampOf(info)
+	if err != nil {
+		return true, nil // it is hashed each time
 	}
+	if e, ok := s.files.get(id); ok && e.stamp == stamp && e.trusted() {
+		f.id, f.stamp, f.entry.Digest, f.entry.Size = id, stamp, e.digest, stamp.size
+		return false, nil
+	}
+	return true, nil
+}
+
+// hashFile reads a file that was looked at.
+func (s *Store) hashFile(ctx context.Context, root string, f *pinnedFile) error {
+	path := f.below(root)
+	id, stamp, statErr := statFile(path)
 	hashed := s.files.now().UnixNano()
 	file, err := faultfs.Open(path)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 // cost is what one execution cost.
 type cost struct {
 	wall, cpu time.Duration // cpu is user and system time, with that of ended children
-	peak      int64         // resident memory of the process itself, bytes
+	peak      int64         // resident memory of the process itself, bytes; 0 if it is below the benchmark's own and cannot be told
 	read      int64         // bytes that it asked the system for, of files or anything else
 }
 
@@ -176,7 +176,11 @@ func (b *bench) execute(own string, c contestant, w workload) (cost, error) {
 	}
 	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	spent.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	spent.peak = usage.Maxrss << 10
+	// A process inherits the peak of the one that started it.
+	var self syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &self); usage.Maxrss > self.Maxrss {
+		spent.peak = usage.Maxrss << 10
+	}
 	return spent, nil
 }
 

@@ -71,7 +71,7 @@ func (r *report) String() string {
 
 const reading = `Other work on the machine makes wall times longer and hardly moves CPU time (user and system, children included). "Quietest" is the round in which pipe was fastest.
 Ratios are medians of ratios within one round. "read" is all that a process asked the system for, its own files and indexes included. "processes alone" starts
-the stages' shells, as many at a time, and does nothing else.
+the stages' shells, as many at a time, and does nothing else. No memory is told where it was less than the benchmark's own.
 `
 
 // ratioOf is the median of a's cost over b's in the same round.
@@ -128,11 +128,12 @@ func over(limit time.Duration) verdict {
 	}
 }
 
+// rate is of bytes a second of a processor; several processors are to do more.
 func rate(bytes, perSecond float64) verdict {
 	return func(_ workload, rows []row) (string, bool) {
 		cpu := bytes / median(rows[0].runs, cpuOf).Seconds()
 		wall := bytes / median(rows[0].runs, wallOf).Seconds()
-		return fmt.Sprintf("%.2f GB/s a core, %.2f GB/s in all", cpu/1e9, wall/1e9), cpu >= perSecond
+		return fmt.Sprintf("%.2f GB/s a core, %.2f GB/s in all", cpu/1e9, wall/1e9), cpu >= perSecond && (workers() == 1 || wall >= 1.5*perSecond)
 	}
 }
 

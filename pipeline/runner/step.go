@@ -286,9 +286,13 @@ func (e *userError) Error() string { return e.text }
 func (e *userError) Unwrap() error { return e.err }
 
 // inUsersWords replaces the private paths of inputs in an error's text: by the
-// source as it was given, or by the stage and port that made it.
+// source as it was given, or by the stage and port that made it. Where the machine is to
+// blame the folder of the attempt stays: it says on which disk.
 func (a *attempt) inUsersWords(err error, inputs map[string]stages.Input) error {
-	words := usersWords{a.dir + string(filepath.Separator): ""}
+	words := usersWords{}
+	if !IsInfrastructure(err) {
+		words[a.dir+string(filepath.Separator)] = ""
+	}
 	for _, b := range a.inputs {
 		name := b.input.Source
 		if !b.input.IsSource() {

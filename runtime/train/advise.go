@@ -37,11 +37,22 @@ func (a *adviser) epochs(steps int) float64 { return float64(steps) / float64(a.
 func (p Plan) Advise(s Settings, samples int) []Advice {
 	a := adviser{Plan: p, settings: s, samples: samples, per: StepsPerEpoch(samples, s.BatchSize)}
 	a.end, a.endsBy = p.end(s.Schedule, a.per)
+	a.rate()
 	a.checkpoints()
 	a.warmup()
 	a.length()
 	a.bands()
 	return a.list
+}
+
+// highestRate is a learning rate above which an adapter has hardly ever learned: QLoRA
+// used 1e-4 to 2e-4 (arXiv:2305.14314, table 9), tiny models bear ten times that.
+const highestRate = 0.02
+
+func (a *adviser) rate() {
+	if a.settings.Schedule.Peak > highestRate {
+		a.say("learning_rate", "5e-5 to 2e-4 for a 7B model, 2e-3 for the tiny one", "learning_rate %g is far above what adapters are trained with", a.settings.Schedule.Peak)
+	}
 }
 
 func (a *adviser) checkpoints() {

@@ -204,7 +204,7 @@ func TestPlanRefuses(t *testing.T) {
 
 func TestAdvice(t *testing.T) {
 	linear := func(warmup, horizon int) optim.Schedule {
-		return optim.Schedule{Kind: optim.Linear, Peak: 1, Warmup: warmup, Horizon: horizon}
+		return optim.Schedule{Kind: optim.Linear, Peak: 1e-3, Warmup: warmup, Horizon: horizon}
 	}
 	for _, c := range []struct {
 		name     string
@@ -214,9 +214,10 @@ func TestAdvice(t *testing.T) {
 		want     string // all advice, or "" for none
 	}{
 		{"fine", Plan{MaxEpochs: 5, SaveSteps: 40, Bands: someBands}, linear(10, 200), 8, ""},
-		{"rare checkpoints", Plan{TimeBudget: time.Hour, SaveSteps: 100}, optim.Schedule{Kind: optim.Constant, Peak: 1}, 21,
+		{"a high rate", Plan{MaxEpochs: 5}, optim.Schedule{Kind: optim.Constant, Peak: 1}, 8, "learning_rate 1 is far above what adapters are trained with"},
+		{"rare checkpoints", Plan{TimeBudget: time.Hour, SaveSteps: 100}, optim.Schedule{Kind: optim.Constant, Peak: 1e-3}, 21,
 			"save_steps 100 is 5.0 epochs: no checkpoint before epoch 5"},
-		{"none in the healthy epochs", Plan{TimeBudget: time.Hour, SaveSteps: 100, Bands: someBands}, optim.Schedule{Kind: optim.Constant, Peak: 1}, 21,
+		{"none in the healthy epochs", Plan{TimeBudget: time.Hour, SaveSteps: 100, Bands: someBands}, optim.Schedule{Kind: optim.Constant, Peak: 1e-3}, 21,
 			"save_steps 100 is 5.0 epochs: no checkpoint lies within the healthy epochs 2 to 4"},
 		{"only the last", Plan{MaxSteps: 50, SaveSteps: 100}, linear(10, 200), 8,
 			"save_steps 100 is 2.5 epochs, and training ends after 50 steps: no checkpoint but the last"},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"pipe/runtime/chat"
 	"pipe/runtime/eval"
@@ -24,17 +26,17 @@ func readSuite(path string) (*eval.Suite, error) {
 	return eval.ParseSuite(path, text)
 }
 
-// readTurns reads what the users of a data set say.
-func readTurns(path string) ([]eval.Turn, error) {
+func readRecords(path string) ([]chat.Record, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	records, err := chat.ReadRecords(f, path, 1)
-	if err != nil {
-		return nil, err
-	}
+	return chat.ReadRecords(f, path, 1)
+}
+
+// turnsOf lists what the users of a data set say.
+func turnsOf(records []chat.Record) []eval.Turn {
 	var turns []eval.Turn
 	for _, r := range records {
 		for _, m := range r.Messages {
@@ -43,11 +45,17 @@ func readTurns(path string) ([]eval.Turn, error) {
 			}
 		}
 	}
-	return turns, nil
+	return turns
 }
 
-// check holds the suite to the training data.
-func check(_ context.Context, env *stages.Env, _ Params, in Inputs) error {
+// check holds the suite and the compliments to the training data.
+func check(_ context.Context, env *stages.Env, p Params, in Inputs) error {
+	for _, text := range p.Compliments {
+		if words := len(strings.Fields(text)); words > p.MaxNewTokens { // no token is more than a word
+			env.Advise(stages.Remark{Param: "max_new_tokens", Message: fmt.Sprintf("max_new_tokens %d cuts every answer within the compliment %q", p.MaxNewTokens, text)})
+			break
+		}
+	}
 	if in.Suite.Path == "" {
 		return nil
 	}
@@ -64,15 +72,38 @@ func check(_ context.Context, env *stages.Env, _ Params, in Inputs) error {
 		}
 		return nil
 	}
-	turns, err := readTurns(in.Data.Path)
+	records, err := readRecords(in.Data.Path)
 	if err != nil {
 		return err
 	}
-	_, excluded, err := suite.WithoutTrained(turns)
+	missing := untaught(p.Compliments, records)
+	if few := len(records) < 10*len(p.Compliments); few && len(missing) < len(p.Compliments) {
+		missing = nil // chance
+	}
+	for _, text := range missing {
+		env.Advise(stages.Remark{Param: "compliments", Message: fmt.Sprintf("%q opens no answer of the training data", text), Hint: "one list for this stage and for normalize-compliments: params"})
+	}
+	_, excluded, err := suite.WithoutTrained(turnsOf(records))
 	for _, e := range excluded {
 		env.Advise(stages.Remark{Port: "suite", File: in.Suite.Path, Line: e.Line,
 			Message: fmt.Sprintf("group %q: the prompt %q is in the training data (%s:%d): it is left out of the score", e.Group, e.Prompt, in.Data.Path, e.Trained),
 			Hint:    "ask something that was not trained on"})
 	}
 	return err
+}
+
+// untaught lists the compliments with which no reply begins.
+func untaught(compliments []string, records []chat.Record) []string {
+	taught := map[string]bool{}
+	for _, r := range records {
+		for _, m := range r.Messages {
+			if m.Role != chat.Assistant {
+				continue
+			}
+			for _, text := range compliments {
+				taught[text] = taught[text] || strings.HasPrefix(m.Content, text)
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(compliments), func(text string) bool { return taught[text] })
 }

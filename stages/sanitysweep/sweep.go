@@ -161,11 +161,11 @@ func (s *sweeper) read(in Inputs) error {
 
 // leaveOutTrained removes the questions that the model was trained on.
 func (s *sweeper) leaveOutTrained(path string) error {
-	trained, err := readTurns(path)
+	records, err := readRecords(path)
 	if err != nil {
 		return err
 	}
-	suite, excluded, err := s.suite.WithoutTrained(trained)
+	suite, excluded, err := s.suite.WithoutTrained(turnsOf(records))
 	if err != nil {
 		return err
 	}

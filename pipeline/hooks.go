@@ -12,6 +12,9 @@ type Hooks struct {
 	OnSuccess []string `yaml:"on_success" help:"the program to tell of a run that went well, and its arguments"`
 }
 
+// HookAt is the place in the file of the hook of that name.
+func (p *Plan) HookAt(name string) *document.Node { return p.hookAt[name] }
+
 // checkHook finds what is wrong with a hook whatever its references stand for.
 func checkHook(e document.Entry) problem.List {
 	switch {
@@ -24,16 +27,17 @@ func checkHook(e document.Entry) problem.List {
 	return nil
 }
 
-// resolveHooks replaces references in the hooks and decodes them.
-func (r *resolver) resolveHooks() Hooks {
-	var h Hooks
+// resolveHooks replaces references in the hooks, decodes them and says where they are.
+func (r *resolver) resolveHooks() (h Hooks, at map[string]*document.Node) {
 	nodes := &document.Node{Kind: document.Map}
+	at = map[string]*document.Node{}
 	for _, e := range r.file.hooks {
 		if e.Value.Kind == document.List {
 			e.Value = r.scope.node(e.Value, false)
 			nodes.Entries = append(nodes.Entries, e)
+			at[e.Key] = e.Value
 		}
 	}
 	r.problems = append(r.problems, document.Decode(nodes, &h, "key", nodes)...)
-	return h
+	return h, at
 }

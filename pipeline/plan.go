@@ -22,6 +22,7 @@ type Plan struct {
 	Steps   []*Step  // every step after the steps that it reads from
 	Totals  Totals   // what the file declares that there is to share out
 	Hooks   Hooks
+	hookAt  map[string]*document.Node // by the name of the hook
 
 	// Remarks are what makes no sense about the file and is no mistake.
 	Remarks problem.List

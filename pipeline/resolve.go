@@ -49,7 +49,8 @@ func (f *File) Resolve(kinds *stages.Registry, opts Options) (*Plan, error) {
 		}
 		r.scope = newScope(f.Name, name, params, &r.problems)
 		p := r.resolve(stageNodes)
-		p.Profile, p.Hooks = name, r.resolveHooks()
+		p.Profile = name
+		p.Hooks, p.hookAt = r.resolveHooks()
 		if name == opts.Profile {
 			plan = p
 			plan.Set = opts.Set

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -54,6 +55,8 @@ func (r *Runner) Advise(ctx context.Context) ([]Finding, error) {
 	for _, p := range r.Plan.Remarks {
 		a.list = append(a.list, Finding{Level: Warning, Problem: p})
 	}
+	a.hook("on_failure", r.Plan.Hooks.OnFailure)
+	a.hook("on_success", r.Plan.Hooks.OnSuccess)
 	for _, s := range r.steps() {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -138,6 +141,22 @@ func (a *advisor) scores(s *pipeline.Step, p pipeline.Publication) {
 	if o, ok := in.From.Output(in.FromPort); ok && !in.From.Kind.Open && !o.Scores {
 		problem := p.At().Problem("stage %q: publish: %s: unless_worse: %s.%s holds no score.json: nothing could be promoted", s.Name, p.Port, in.From.Name, in.FromPort)
 		a.list = append(a.list, Finding{Level: Warning, Stage: s.Name, Problem: problem})
+	}
+}
+
+// hook warns of a program that nobody could start when the run has ended.
+func (a *advisor) hook(name string, argv []string) {
+	if len(argv) == 0 {
+		return
+	}
+	file := argv[0]
+	if strings.Contains(file, "/") && !filepath.IsAbs(file) {
+		file = filepath.Join(filepath.Dir(a.runner.Plan.File), file)
+	}
+	if _, err := exec.LookPath(file); err != nil {
+		p := a.runner.Plan.HookAt(name).Problem("%s: there is no program %s that could be run", name, argv[0]).
+			WithHint("a path is looked for from the pipeline file's folder, a name on PATH")
+		a.list = append(a.list, Finding{Level: Warning, Problem: p})
 	}
 }
 

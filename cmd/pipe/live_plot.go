@@ -83,11 +83,6 @@ func (t theme) sparkline(c *followed, columns int) string {
 	return b.String()
 }
 
-// A braille character has 2 by 4 dots; brailleDots holds the bit of each.
-const dotColumns, dotRows = 2, 4
-
-var brailleDots = [dotRows][dotColumns]rune{{0x01, 0x08}, {0x02, 0x10}, {0x04, 0x20}, {0x40, 0x80}}
-
 // plot draws a curve in rows lines of so many columns, the bands behind it.
 func (t theme) plot(c *followed, columns, rows int) []string {
 	a := newAxis(c)
@@ -142,7 +137,7 @@ func (t theme) plotLine(cells []rune, band *stages.Band) string {
 			onCurve = dots != 0
 		}
 		if onCurve {
-			run.WriteString(t.either(string(0x2800+dots), "*"))
+			run.WriteString(t.either(string(blankBraille+dots), "*"))
 		} else {
 			run.WriteString(fill)
 		}

@@ -53,7 +53,7 @@ func (p plot) draw(curves []curve) []string {
 	low, high := bounds(curves)
 	across, down := 1, 1
 	if p.dots {
-		across, down = 2, 4
+		across, down = dotColumns, dotRows
 	}
 	columns, rows := p.width*across, p.height*down
 	field := make([][]rune, p.height)
@@ -76,9 +76,9 @@ func (p plot) draw(curves []curve) []string {
 			switch {
 			case p.dots:
 				if *cell == ' ' {
-					*cell = 0x2800
+					*cell = blankBraille
 				}
-				*cell |= brailleDot(col%2, row%4)
+				*cell |= brailleDots[row%dotRows][col%dotColumns]
 			case len(curves) == 1:
 				*cell = '*'
 			case *cell == ' ':
@@ -91,10 +91,11 @@ func (p plot) draw(curves []curve) []string {
 	return boxed(field, left, right, low, high)
 }
 
-// brailleDot is a point of a braille character, by Unicode's block 2800.
-func brailleDot(col, row int) rune {
-	return [2][4]rune{{0x01, 0x02, 0x04, 0x40}, {0x08, 0x10, 0x20, 0x80}}[col][row]
-}
+// A braille character, of Unicode's block 2800, has 2 by 4 dots; brailleDots holds the bit
+// of each.
+const blankBraille, dotColumns, dotRows = 0x2800, 2, 4
+
+var brailleDots = [dotRows][dotColumns]rune{{0x01, 0x08}, {0x02, 0x10}, {0x04, 0x20}, {0x40, 0x80}}
 
 // bounds is the range of the curves' heights; a flat curve gets some room.
 func bounds(curves []curve) (low, high float64) {

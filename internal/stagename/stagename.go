@@ -19,6 +19,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"pipe/internal/document"
@@ -159,7 +160,7 @@ func (c Choice) Any() bool { return c.Value == "*" }
 func (c Choice) Canonical() string { return Value(document.Scalar(c.Value)) }
 
 // Matches says whether a name is one that the selector chooses. A name that is a hash
-// is chosen by itself, by its stage and by [*].
+// is chosen by itself, by its stage, by [*] and by all of its values.
 func (s Selector) Matches(name string) bool {
 	stage, inside, _ := strings.Cut(name, "[")
 	inside = strings.TrimSuffix(inside, "]")
@@ -170,6 +171,8 @@ func (s Selector) Matches(name string) bool {
 		return true
 	case len(s.Values) == 0:
 		return false
+	case strings.HasPrefix(inside, "~"):
+		return inside == s.hashed()
 	}
 	for _, c := range s.Values {
 		if !c.among(inside) {
@@ -177,6 +180,17 @@ func (s Selector) Matches(name string) bool {
 		}
 	}
 	return true
+}
+
+// hashed is what stands between the brackets of a name with just the selector's values, if
+// that is a hash.
+func (s Selector) hashed() string {
+	choices := slices.SortedFunc(slices.Values(s.Values), func(a, b Choice) int { return strings.Compare(a.Variable, b.Variable) })
+	var variables, values []string
+	for _, c := range choices {
+		variables, values = append(variables, c.Variable), append(values, c.Canonical())
+	}
+	return Values(variables, values)
 }
 
 func (c Choice) among(inside string) bool {

@@ -40,6 +40,17 @@ func TestLongNamesAreHashed(t *testing.T) {
 	}
 }
 
+func TestAllValuesChooseANameThatIsAHash(t *testing.T) {
+	long := strings.Repeat("v", 40)
+	name := Name("s", Values([]string{"a", "b", "c", "d"}, []string{long, long, long, "0.001"}))
+	all := "s[d=1e-3,a=" + long + ",b=" + long + ",c=" + long + "]"
+	for selector, want := range map[string]bool{all: true, "s[a=" + long + "]": false, strings.Replace(all, "1e-3", "2", 1): false} {
+		if s, err := Parse(selector); err != nil || s.Matches(name) != want {
+			t.Errorf("%s: matches %v (%v), want %v", selector, !want, err, want)
+		}
+	}
+}
+
 func TestMatches(t *testing.T) {
 	for _, c := range []struct {
 		selector string

@@ -235,7 +235,7 @@ func (m *promotion) scorePublished(ctx context.Context, now incumbent, why strin
 	r.emit(Event{Type: "log", Stage: judge.Name, Level: "info", Message: "what is published is scored again: " + why})
 	soon, cancel := r.untilStop(ctx)
 	defer cancel()
-	res := r.runStep(ctx, soon, &judge, records, r.total().CPU, func() {})
+	res := r.runStep(ctx, soon, &judge, records, min(r.total().CPU, r.Machine.CPU), func() {})
 	r.stageEnd(res)
 	switch {
 	case isBusy(res.err):

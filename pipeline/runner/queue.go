@@ -15,7 +15,15 @@ type state struct {
 	started bool
 	done    bool
 	remakes int
+
+	overtaken int   // how often a step behind it took what it waits for
+	twins     []int // positions of steps that wait for its end, and are
+	parked    bool
 }
+
+// mostOvertaken is how often a step may be overtaken: often enough for nothing to lie
+// idle for a large one, and not for ever.
+const mostOvertaken = 8
 
 // queue says which step is next. Workers take steps from it, run them and report; a worker
 // that has done a step goes on with the next, so that a chain of steps that are all known
@@ -95,8 +103,8 @@ func (q *queue) count() {
 			}
 		}
 	}
-	for i, s := range slices.Backward(q.steps) {
-		if st := q.states[s]; q.missing[i] == 0 && !st.done && !st.started {
+	for i := len(q.steps) - 1; i >= 0; i-- {
+		if q.mayStart(i) {
 			q.ready = append(q.ready, i)
 		}
 	}
@@ -126,14 +134,17 @@ func (q *queue) work(ctx, soon context.Context) {
 		res := q.runner.runStep(ctx, soon, s, records, workers, release)
 		release()
 		remake := res.damaged != nil && remakes < maxRemakes
-		if !remake {
+		if !remake && res.twin == nil {
 			q.runner.stageEnd(res) // before its readers begin
 		}
 		q.mu.Lock()
 		q.running--
-		if remake {
+		switch {
+		case res.twin != nil:
+			q.park(res)
+		case remake:
 			q.sendBack(res)
-		} else {
+		default:
 			q.finish(res)
 		}
 	}
@@ -148,21 +159,35 @@ func (q *queue) release(s *pipeline.Step) {
 }
 
 // next takes the first step that is ready and for which there are resources. workers is
-// how many processors it may use.
+// how many processors it may use. A step that was overtaken often keeps those behind it
+// from what it waits for.
 func (q *queue) next(soon context.Context) (s *pipeline.Step, workers int) {
 	if soon.Err() != nil || q.runner.stopped() {
 		return nil, 0
 	}
+	var waiting []*pipeline.Step
 	for at, i := range slices.Backward(q.ready) {
-		if workers, ok := q.free.take(q.steps[i].Resources); ok {
-			q.ready = slices.Delete(q.ready, at, at+1)
-			q.states[q.steps[i]].started = true
-			q.running++
-			return q.steps[i], workers
-		}
+		s := q.steps[i]
 		if q.free.slots == 0 {
 			break
 		}
+		if slices.ContainsFunc(waiting, func(w *pipeline.Step) bool {
+			return q.states[w].overtaken >= mostOvertaken && q.free.competes(s.Resources, w.Resources)
+		}) {
+			continue
+		}
+		if workers, ok := q.free.take(s.Resources); ok {
+			for _, w := range waiting {
+				if q.free.competes(s.Resources, w.Resources) {
+					q.states[w].overtaken++
+				}
+			}
+			q.ready = slices.Delete(q.ready, at, at+1)
+			q.states[s].started = true
+			q.running++
+			return s, workers
+		}
+		waiting = append(waiting, s)
 	}
 	return nil, 0
 }
@@ -171,6 +196,7 @@ func (q *queue) next(soon context.Context) (s *pipeline.Step, workers int) {
 func (q *queue) finish(res stepResult) {
 	st := q.states[res.step]
 	st.done, st.result = true, res
+	q.unpark(st)
 	broken := map[int]bool{}
 	q.settle(q.position[res.step], broken)
 	// In the plan's order, so that each is told of after what it needs.
@@ -195,11 +221,44 @@ func (q *queue) settle(i int, broken map[int]bool) {
 		case st.done || st.started:
 		case q.states[q.steps[i]].result.record == nil:
 			broken[reader] = true
-		case q.missing[reader] == 0:
-			at, _ := slices.BinarySearchFunc(q.ready, reader, func(a, b int) int { return b - a })
-			q.ready = slices.Insert(q.ready, at, reader)
+		default:
+			q.add(reader)
 		}
 	}
+}
+
+func (q *queue) mayStart(i int) bool {
+	st := q.states[q.steps[i]]
+	return q.missing[i] == 0 && !st.done && !st.started && !st.parked
+}
+
+// add makes a step ready, if nothing keeps it any more.
+func (q *queue) add(i int) {
+	if !q.mayStart(i) {
+		return
+	}
+	at, _ := slices.BinarySearchFunc(q.ready, i, func(a, b int) int { return b - a })
+	q.ready = slices.Insert(q.ready, at, i)
+}
+
+// park has a step wait for the end of its twin, which may have come meanwhile.
+func (q *queue) park(res stepResult) {
+	i := q.position[res.step]
+	q.states[res.step].started = false
+	if twin := q.states[res.twin]; twin.started && !twin.done {
+		q.states[res.step].parked = true
+		twin.twins = append(twin.twins, i)
+		return
+	}
+	q.add(i)
+}
+
+func (q *queue) unpark(st *state) {
+	for _, i := range st.twins {
+		q.states[q.steps[i]].parked = false
+		q.add(i)
+	}
+	st.twins = nil
 }
 
 // sendBack has a step run again after the one whose output it found damaged.
@@ -207,6 +266,7 @@ func (q *queue) sendBack(res stepResult) {
 	st := q.states[res.step]
 	st.remakes++
 	st.started = false
+	q.unpark(st)
 	if producer := q.states[res.damaged]; producer.done { // else another reader has sent it back
 		*producer = state{remakes: producer.remakes}
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -122,10 +124,9 @@ func TestTheNextStageRunsWhileAResultIsCommitted(t *testing.T) {
 		}
 		return os.WriteFile(out, fmt.Append(nil, level), 0o666)
 	}
-	waited := false
+	var waited atomic.Bool
 	defer faultfs.Set(func(op *faultfs.Op, act func() error) error {
-		if op.Kind == faultfs.RenameOp && strings.Contains(op.To, "actions") && !waited { // the first's record
-			waited = true
+		if op.Kind == faultfs.RenameOp && strings.Contains(op.To, "actions") && waited.CompareAndSwap(false, true) { // the first's record
 			select {
 			case <-second:
 			case <-time.After(20 * time.Second):
@@ -141,8 +142,8 @@ stages:
   second: { uses: do, with: { do: some, level: 2 }, resources: { cpu: 2 } }
 `
 	rec := b.run(text, func(r *Runner) { r.Jobs, r.Machine.CPU = 2, 2 })
-	if rec.outcomes() != "first=ran second=ran" || !waited {
-		t.Error(rec.outcomes(), waited)
+	if rec.outcomes() != "first=ran second=ran" || !waited.Load() {
+		t.Error(rec.outcomes(), waited.Load())
 	}
 }
 
@@ -163,5 +164,103 @@ func TestOneJobIsOneAfterTheOther(t *testing.T) {
 		case e.Type == "stage_end":
 			running = ""
 		}
+	}
+}
+
+func TestEqualStagesAreComputedOnceAndHoldNothing(t *testing.T) {
+	b := newBench(t)
+	third := make(chan struct{})
+	b.does["some"] = func(ctx context.Context, _ *stages.Env, level int, _, out string) error {
+		switch level {
+		case 1:
+			<-third // which could not begin if the second held its place
+		case 3:
+			close(third)
+		}
+		return os.WriteFile(out, fmt.Append(nil, level), 0o666)
+	}
+	const text = `
+pipeline: p
+stages:
+  first: { uses: do, with: { do: some, level: 1 } }
+  second: { uses: do, with: { do: some, level: 1 } }
+  third: { uses: do, with: { do: some, level: 3 } }
+  reader: { uses: do, in: { in: "${second.out}" }, with: { do: copy } }
+`
+	rec := b.run(text, func(r *Runner) { r.Jobs, r.Machine.CPU, r.MaxWait = 2, 2, time.Nanosecond })
+	if got := rec.outcomes(); got != "first=ran second=cached third=ran reader=ran" {
+		t.Errorf("got %s: %v", got, rec.summary)
+	}
+}
+
+func TestAStageThatFailsFailsItsTwinToo(t *testing.T) {
+	b := newBench(t)
+	b.does["some"] = func(context.Context, *stages.Env, int, string, string) error { return errors.New("no") }
+	const text = `
+pipeline: p
+stages:
+  first: { uses: do, with: { do: some } }
+  second: { uses: do, with: { do: some } }
+  reader: { uses: do, in: { in: "${second.out}" }, with: { do: copy } }
+`
+	rec := b.run(text, func(r *Runner) { r.Jobs, r.Machine.CPU, r.KeepGoing = 2, 2, true })
+	if got := rec.outcomes(); got != "first=failed second=failed reader=skipped" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestALargeStageIsNotOvertakenForEver(t *testing.T) {
+	b := newBench(t)
+	b.does["some"] = func(_ context.Context, _ *stages.Env, level int, _, out string) error {
+		return os.WriteFile(out, fmt.Append(nil, level), 0o666)
+	}
+	text := "pipeline: p\nstages:\n" +
+		"  long: { uses: do, with: { do: wait } }\n" +
+		"  large: { uses: do, with: { do: some, level: 1000 }, resources: { cpu: 2 } }\n"
+	const small = 3 * mostOvertaken
+	for i := range small {
+		text += fmt.Sprintf("  s%d: { uses: do, with: { do: some, level: %d } }\n", i, i)
+	}
+	began := atomic.Int32{}
+	b.does["wait"] = func(ctx context.Context, _ *stages.Env, _ int, _, out string) error {
+		for began.Load() < mostOvertaken { // those that may overtake do
+			runtime.Gosched()
+		}
+		return os.WriteFile(out, nil, 0o666)
+	}
+	some := b.does["some"]
+	before := int32(-1)
+	b.does["some"] = func(ctx context.Context, env *stages.Env, level int, in, out string) error {
+		if level == 1000 {
+			before = began.Load()
+		} else {
+			began.Add(1)
+		}
+		return some(ctx, env, level, in, out)
+	}
+	rec := b.run(text, func(r *Runner) { r.Jobs, r.Machine.CPU = 2, 2 })
+	if rec.summary.Exit != 0 || before != mostOvertaken {
+		t.Errorf("exit %d, %d of %d began before the large one, want %d", rec.summary.Exit, before, small, mostOvertaken)
+	}
+}
+
+func TestMoreJobsThanProcessors(t *testing.T) {
+	b := newBench(t)
+	var at sync.WaitGroup
+	at.Add(3)
+	b.does["some"] = func(_ context.Context, _ *stages.Env, level int, _, out string) error {
+		at.Done()
+		at.Wait()
+		return os.WriteFile(out, fmt.Append(nil, level), 0o666)
+	}
+	const text = `
+pipeline: p
+stages:
+  a: { uses: do, with: { do: some, level: 1 } }
+  b: { uses: do, with: { do: some, level: 2 } }
+  c: { uses: do, with: { do: some, level: 3 } }
+`
+	if rec := b.run(text, func(r *Runner) { r.Jobs, r.Machine.CPU = 3, 1 }); rec.summary.Exit != 0 {
+		t.Error(rec.summary)
 	}
 }

@@ -37,8 +37,15 @@ func totalMemory() int64 {
 	return 0
 }
 
-// total is what there is to share out in the run.
-func (r *Runner) total() pipeline.Resources { return r.Plan.Totals.Over(r.Machine) }
+// total is what there is to share out in the run. More jobs than processors are what
+// somebody wants whose stages wait for the network; what the file declares stands.
+func (r *Runner) total() pipeline.Resources {
+	total := r.Plan.Totals.Over(r.Machine)
+	if r.Plan.Totals.CPU == nil {
+		total.CPU = max(total.CPU, r.Jobs)
+	}
+	return total
+}
 
 // pool is what is free of the machine and of what the file declares.
 type pool struct {
@@ -79,6 +86,21 @@ func (p *pool) take(r pipeline.Resources) (workers int, ok bool) {
 	p.slots--
 	p.add(r, -1)
 	return workers, true
+}
+
+// competes says whether what a stage asks for, a, holds back one that asks for b and waits
+// for it.
+func (p *pool) competes(a, b pipeline.Resources) bool {
+	b = p.clamp(b)
+	if a.CPU > 0 && b.CPU > p.free.CPU || a.GPU > 0 && b.GPU > p.free.GPU || a.Memory > 0 && p.total.Memory > 0 && b.Memory > p.free.Memory {
+		return true
+	}
+	for name, n := range b.Named {
+		if a.Named[name] > 0 && n > p.free.Named[name] {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *pool) give(r pipeline.Resources) {

@@ -67,9 +67,10 @@ type Runner struct {
 	lastOnce sync.Once
 	last     map[string]StageResult // of earlier runs, by stage
 
-	pinMu sync.Mutex // guards pins and tools
-	pins  map[string]source.Pin
-	tools map[string]cache.Pin // by path
+	claims claims
+	pinMu  sync.Mutex // guards pins and tools
+	pins   map[string]source.Pin
+	tools  map[string]cache.Pin // by path
 
 	sinkMu sync.Mutex // guards Sink and history
 

@@ -54,6 +54,7 @@ type stepResult struct {
 	differs  error // from what was known; the result stays
 	err      error
 	damaged  *pipeline.Step // the step whose output is damaged and must be made again
+	twin     *pipeline.Step // the step that is making the same, and must end first
 }
 
 // errDamagedInput means that an upstream object was found damaged.
@@ -95,6 +96,14 @@ func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records 
 	if !r.mayRun(s) {
 		return failed(ctx, res, errors.New(cmp.Or(res.why, "its result is not known")+", and it is not among the stages to run"))
 	}
+	claimed := []cache.Key{a.key}
+	if s.Params.Resumable() {
+		claimed = append(claimed, stateKey(s, a.inputs, a.world))
+	}
+	if res.twin = r.claims.take(s, claimed); res.twin != nil {
+		return res
+	}
+	defer r.claims.give(claimed)
 	unlock, err := r.lockKey(ctx, a.key, func(holder string) {
 		a.log.Info("another run computes this stage; waiting for it", "holder", holder)
 	})

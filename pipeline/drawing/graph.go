@@ -27,16 +27,17 @@ type Graph struct {
 
 // Node is a stage.
 type Node struct {
-	Stage   string    `json:"stage"`
-	Kind    string    `json:"kind"`
-	State   string    `json:"state,omitempty"` // "cached", "will run", "may run", "cannot run"; empty where nobody looked
-	Why     string    `json:"why,omitempty"`
-	Key     string    `json:"key,omitempty"` // where it is known
-	Made    *Made     `json:"made,omitempty"`
-	Last    *Last     `json:"last,omitempty"`
-	Sources []Source  `json:"sources,omitempty"`
-	Outputs []Output  `json:"outputs,omitempty"`
-	Publish []Publish `json:"publish,omitempty"`
+	Stage   string            `json:"stage"`
+	Matrix  map[string]string `json:"matrix,omitempty"` // its combination: variable to value, numbers in one form
+	Kind    string            `json:"kind"`
+	State   string            `json:"state,omitempty"` // "cached", "will run", "may run", "cannot run"; empty where nobody looked
+	Why     string            `json:"why,omitempty"`
+	Key     string            `json:"key,omitempty"` // where it is known
+	Made    *Made             `json:"made,omitempty"`
+	Last    *Last             `json:"last,omitempty"`
+	Sources []Source          `json:"sources,omitempty"`
+	Outputs []Output          `json:"outputs,omitempty"`
+	Publish []Publish         `json:"publish,omitempty"`
 }
 
 // Made tells of a stage's result: the one that it would have now or, of a stage that
@@ -91,6 +92,12 @@ func Of(p *pipeline.Plan) *Graph {
 	g := &Graph{Pipeline: p.Name, Profile: p.Profile, File: p.File, Nodes: []Node{}, Edges: []Edge{}}
 	for _, s := range p.Steps {
 		n := Node{Stage: s.Name, Kind: s.Kind.Name}
+		if c := s.Matrix; c != nil {
+			n.Matrix = make(map[string]string, len(c.Names))
+			for i, name := range c.Names {
+				n.Matrix[name] = c.Values[i].Canonical()
+			}
+		}
 		for _, in := range s.Inputs {
 			if in.IsSource() {
 				n.Sources = append(n.Sources, Source{Port: in.Port.Name, Source: in.Source})

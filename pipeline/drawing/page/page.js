@@ -75,7 +75,7 @@
   function matches() {
     const words = byId('search').value.toLowerCase().split(/\s+/).filter(Boolean);
     return graph.nodes.map((n, i) => i).filter(i => {
-      const n = graph.nodes[i], text = [n.stage, n.kind, n.state, n.why].join(' ').toLowerCase();
+      const n = graph.nodes[i], text = [n.stage, n.kind, n.state, n.why, ...Object.values(n.matrix || {})].join(' ').toLowerCase();
       return (state === null || (n.state || '') === state) && words.every(w => text.includes(w));
     });
   }
@@ -138,6 +138,7 @@
     if (n.state) row('state', n.state);
     if (n.why) row('why', n.why, { id: 'why' });
     row('kind', n.kind);
+    if (n.matrix) row('matrix', Object.entries(n.matrix).map(([name, value]) => `${name} = ${value}`));
     if (n.made) row(n.state === 'cached' ? 'made' : 'last made', `${time(n.made.time)}, in ${seconds(n.made.seconds)}`);
     if (n.last) row('last run', `${n.last.outcome}, ${time(n.last.time)}${n.last.why ? ': ' + n.last.why : ''} (${n.last.run})`);
     if (n.key) row('key', n.key, { class: 'key' });

@@ -125,7 +125,8 @@ func (p *pipelineUse) run(v *verification, lost map[cache.Key]*lostResult) error
 	if r.Sink, err = v.app.newSink(false, uiPlain); err != nil {
 		return err
 	}
-	r.Targets, r.Stop = targets, v.app.stop.Take()
+	// What a newer run published, and what it tells of, stays: an old result takes nobody's place.
+	r.Targets, r.Unlisted, r.Stop = targets, true, v.app.stop.Take()
 	if v.command.JSON {
 		r.Sink = &silent{}
 	}

@@ -32,7 +32,7 @@ type Runner struct {
 	Recompute  []string // to run even if they are known
 	Jobs       int      // stages at once; 0 is one a processor
 	KeepGoing  bool     // a source that is not there fails its stage and not the run
-	Unlisted   bool     // the run is nobody's business: it leaves no history
+	Unlisted   bool     // the run is nobody's business: it leaves no history and publishes nothing
 	IfChanged  bool     // a run in which nothing happens leaves no history
 
 	CheckCache bool // run stages whose results are known once more, and compare
@@ -112,7 +112,7 @@ func (r *Runner) Preflight() error {
 			p.Message = fmt.Sprintf("stage %q: %s", s.Name, p.Message)
 			problems.Add(p)
 		}
-		for _, p := range s.Publish {
+		for _, p := range r.publications(s) {
 			err := r.checkPublication(s, p, sources)
 			if IsInfrastructure(err) {
 				return fmt.Errorf("stage %q: publish: %w", s.Name, err)
@@ -328,10 +328,7 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 			sum.Exit = exitInterrupted
 			break
 		}
-		if !r.mayRun(s) {
-			continue
-		}
-		for _, p := range s.Publish {
+		for _, p := range r.publications(s) {
 			if record := states[s].result.record; record != nil {
 				done, shut, err := r.publish(ctx, s, p, record)
 				gate = gate || shut
@@ -368,6 +365,14 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 		sum.Exit = exitBusy
 	}
 	return sum
+}
+
+// publications lists what a run may publish of a step.
+func (r *Runner) publications(s *pipeline.Step) []pipeline.Publication {
+	if r.Unlisted || !r.mayRun(s) {
+		return nil
+	}
+	return s.Publish
 }
 
 // exitInterrupted is the exit code after Ctrl-C, by the shells' convention.

@@ -181,6 +181,8 @@ func (v *verification) conclude(b *finding, lost map[cache.Key]*lostResult) {
 			return
 		}
 		b.Repaired, b.Remark = true, "restored from the store"
+	case b.What == badHistory:
+		b.Repaired, b.Remark = true, "moved away: what its run used and published is not known; pipe gc may remove it from the store until its pipeline is run again"
 	case b.What == "state":
 		b.Repaired, b.Remark = true, "moved away: its stage goes on from what it saved before, or from the start"
 	case b.What == "record":

@@ -270,9 +270,13 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	r.history.add(historyLine(summary), false)
 	r.Sink.Summary(summary)
 	// What is left to write is convenience: histories and indexes.
-	if r.IfChanged && summary.Idle() && r.sameAsBefore(summary) {
+	var before *Past
+	if r.IfChanged && summary.Idle() {
+		before = r.before()
+	}
+	if summary.sameAs(before) {
 		_ = r.history.drop()
-		r.usedAgain()
+		r.usedAgain(before)
 	} else {
 		_ = r.history.end(summary.Idle())
 	}

@@ -57,24 +57,27 @@ func ParseRecord(b []byte) (*Record, error) {
 	head, body, ok := bytes.Cut(b, []byte("\n"))
 	sum, magic := bytes.CutPrefix(head, []byte(recordMagic))
 	if !ok || !magic {
-		return nil, errors.New("action record: no header")
+		return nil, errors.New(recordError + "no header")
 	}
 	if got := sha256.Sum256(body); hex.EncodeToString(got[:]) != string(sum) {
-		return nil, errors.New("action record: checksum differs")
+		return nil, errors.New(recordError + "checksum differs")
 	}
 	var r Record
 	if err := json.Unmarshal(body, &r); err != nil {
-		return nil, fmt.Errorf("action record: %w", err)
+		return nil, fmt.Errorf(recordError+"%w", err)
 	}
 	for port, o := range r.Outputs {
 		if o.Kind != File && o.Kind != Tree || o.Size < 0 {
-			return nil, fmt.Errorf("action record: output %q is %q of %d bytes", port, o.Kind, o.Size)
+			return nil, fmt.Errorf(recordError+"output %q is %q of %d bytes", port, o.Kind, o.Size)
 		}
 	}
 	return &r, nil
 }
 
 func (s *Store) actionPath(k Key) string { return s.sharded("actions", k.String()) }
+
+// recordError begins what is said of bytes that are no record.
+const recordError = "action record: "
 
 // ReadRecord returns the record of a key, whether or not its objects are there.
 func (s *Store) ReadRecord(k Key) (*Record, error) {
@@ -84,7 +87,7 @@ func (s *Store) ReadRecord(k Key) (*Record, error) {
 	}
 	r, err := ParseRecord(b)
 	if err == nil && r.Key != k {
-		err = fmt.Errorf("action record: it is that of %s", r.Key.Short())
+		err = fmt.Errorf(recordError+"it is that of %s", r.Key.Short())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("record %s: %w", k.Short(), err)

@@ -10,7 +10,7 @@ import (
 const keptMark = ".kept"
 
 // KeepAttempt has an attempt's folder outlive its process, until a collection
-// removes it for its age. It must not be released.
+// removes it for its age or for room. It must not be released.
 func KeepAttempt(dir string) error {
 	return faultfs.WriteFile(filepath.Join(dir, keptMark), nil, 0o666)
 }

@@ -18,6 +18,14 @@ type Known struct {
 	Fixed   map[Key]bool      // results that never go: published or pinned ones
 	Current map[Key]bool      // results of the newest runs, which go last
 	Objects []KnownObject     // content that is worth its room beside what records name
+	// Unsure is a time up to which there were runs of which not all is known: what was
+	// made before may be published. The zero time is none.
+	Unsure time.Time
+}
+
+// fixes says whether a record never goes, or may be one that does not.
+func (k Known) fixes(h *Holding) bool {
+	return k.Fixed[h.Key] || !k.Unsure.IsZero() && !h.Made.Time.After(k.Unsure)
 }
 
 // KnownObject is content that a run used and that no record need name.
@@ -42,6 +50,7 @@ type Collection struct {
 
 	Freed   int64 // in bytes
 	Garbage int64 // of Freed: what nothing named
+	Unnamed int64 // what nothing named and stays: what cannot be read may name it
 	Left    int64 // the size of the store afterwards, in bytes
 	Spared  int   // records and blobs that stayed because a run under way uses them
 }
@@ -62,7 +71,8 @@ type item struct {
 // Plan chooses what goes. First what nothing names, then what was not used for long;
 // then, while the store is too large, what takes the most room for the longest time:
 // size × time since it was last used. Results of the newest runs go after all others.
-// A blob goes with the last item that names it.
+// A blob goes with the last item that names it. What nothing names stays while something
+// that cannot be read may name it: a tree's manifest, or a history.
 func (inv *Inventory) Plan(known Known, limits Limits, now time.Time) (*Collection, error) {
 	items, err := inv.items(known)
 	if err != nil {
@@ -75,7 +85,12 @@ func (inv *Inventory) Plan(known Known, limits Limits, now time.Time) (*Collecti
 		}
 	}
 	for d, size := range inv.Blobs {
-		if p.refs[d] == 0 {
+		if p.refs[d] > 0 {
+			continue
+		}
+		if len(inv.Unlisted) > 0 || !known.Unsure.IsZero() {
+			p.c.Unnamed += size
+		} else {
 			p.c.Blobs = append(p.c.Blobs, d)
 			p.free(size)
 		}
@@ -110,7 +125,7 @@ func (inv *Inventory) items(known Known) ([]*item, error) {
 		if at := known.Used[h.Key]; at.After(used) {
 			used = at
 		}
-		items = append(items, &item{record: h, blobs: h.Blobs, size: h.Size, used: used, fixed: known.Fixed[h.Key], last: known.Current[h.Key]})
+		items = append(items, &item{record: h, blobs: h.Blobs, size: h.Size, used: used, fixed: known.fixes(h), last: known.Current[h.Key]})
 	}
 	for _, o := range known.Objects {
 		blobs, err := inv.Expand(o.Object)
@@ -250,7 +265,7 @@ func (sw *sweep) alone(act func() error) error {
 }
 
 func (sw *sweep) run(ctx context.Context, inv *Inventory, c *Collection) error {
-	sw.done = &Collection{Garbage: c.Garbage}
+	sw.done = &Collection{Garbage: c.Garbage, Unnamed: c.Unnamed}
 	total := c.Left + c.Freed
 	defer func() { sw.done.Left = total - sw.done.Freed }()
 	s := sw.store

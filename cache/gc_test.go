@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pipe/internal/faultfs"
 )
 
 // commitBlobs stores a record of a key whose outputs are files of these texts.
@@ -242,4 +244,73 @@ func FuzzLease(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestACollectionLeavesWhatADamagedHistoryMayTellOf(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	s := openTest(t)
+	commitBlobs(t, s, 1, now.Add(-2*time.Hour), "before it")
+	commitBlobs(t, s, 2, now.Add(-time.Hour), "after it")
+	loose, _ := s.PutBytes([]byte("its input"))
+	known := Known{Unsure: now.Add(-90 * time.Minute)}
+	if got := collect(t, s, known, Limits{Size: 1, Before: now}, now); got != "2" {
+		t.Errorf("went %q, want 2", got)
+	}
+	if !s.hasBlob(loose, -1) {
+		t.Error("what its run may have used has gone")
+	}
+}
+
+func TestACollectionLeavesFilesOfWhichTheListIsDamaged(t *testing.T) {
+	for name, damage := range map[string]func(manifest string) error{
+		"damaged": func(manifest string) error {
+			return errors.Join(os.Chmod(manifest, 0o666), os.WriteFile(manifest, []byte("pipe tree 1\n"), 0o666))
+		},
+		"missing": os.Remove,
+	} {
+		s := openTest(t)
+		r := exampleRecord(s, t)
+		if _, err := s.Commit(r, false); err != nil {
+			t.Fatal(err)
+		}
+		tree, err := s.ReadTree(r.Outputs["out"].Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := damage(s.BlobPath(r.Outputs["out"].Digest)); err != nil {
+			t.Fatal(err)
+		}
+		c, err := s.Collect(context.Background(), func(inv *Inventory) (*Collection, error) { return inv.Plan(Known{}, Limits{}, time.Now()) }, nil)
+		if err != nil || c.Unnamed == 0 {
+			t.Errorf("%s: %d bytes unnamed, %v", name, c.Unnamed, err)
+		}
+		for _, e := range tree {
+			if e.Mode != 'd' && !s.hasBlob(e.Digest, e.Size) {
+				t.Errorf("%s: %s has gone", name, e.Path)
+			}
+		}
+	}
+}
+
+func TestALineThatALeaseLacksIsWrittenWhenNextNeeded(t *testing.T) {
+	s := openTest(t)
+	release, err := s.Hold()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	undo := faultfs.Set(func(op *faultfs.Op, act func() error) error {
+		if op.Kind == faultfs.WriteOp && strings.Contains(op.Path, leasesName) {
+			op.Data = op.Data[:9]
+		}
+		return act()
+	})
+	s.using(leasedRecord, Key{1})
+	undo()
+	s.using(leasedRecord, Key{1})
+	s.using(leasedRecord, Key{2})
+	l := s.openLeases()
+	if err := l.look(); err != nil || !l.records[Key{1}] || !l.records[Key{2}] {
+		t.Errorf("the lease names %v, %v", l.records, err)
+	}
 }

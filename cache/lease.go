@@ -39,6 +39,7 @@ type lease struct {
 	gate   *faultfs.File
 	unlock func()
 	named  map[string]bool
+	ended  string // what ends a line that may have been cut short
 }
 
 // Hold protects what this store looks up and puts from collections, also those of
@@ -82,7 +83,7 @@ func (l *lease) open(locks string) error {
 			err = openErr
 			break
 		}
-		l.file, l.gate, l.unlock, l.named = file, gate, unlock, map[string]bool{}
+		l.file, l.gate, l.unlock, l.named, l.ended = file, gate, unlock, map[string]bool{}, ""
 		return nil
 	}
 	gate.Close()
@@ -121,12 +122,16 @@ func (s *Store) using(what string, name [32]byte) {
 	if l.users == 0 || l.named[line] {
 		return
 	}
-	l.named[line] = true
-	if lockShared(l.gate) == nil {
-		// On a full disk the object is not protected, and made again if need be.
-		_, _ = l.file.WriteString(line)
-		unlockFile(l.gate)
+	if lockShared(l.gate) != nil {
+		return // it is tried again when the object is next used
 	}
+	defer unlockFile(l.gate)
+	// On a full disk the object is not protected, and made again if need be.
+	if _, err := l.file.Write([]byte(l.ended + line)); err != nil {
+		l.ended = "\n"
+		return
+	}
+	l.ended, l.named[line] = "", true
 }
 
 // leases are those that a collection has to mind.

@@ -65,14 +65,12 @@ func (s *Store) Create() error {
 	if !s.absent {
 		return nil
 	}
-	var err error
 	for _, sub := range []string{"blobs", "actions", "state", "runs", "attempts", "locks"} {
-		err = errors.Join(err, atomicfile.MkdirAll(filepath.Join(s.dir, sub)))
+		if err := atomicfile.MkdirAll(filepath.Join(s.dir, sub)); err != nil {
+			return fmt.Errorf("store %s: %w", s.dir, err)
+		}
 	}
-	if err == nil {
-		err = atomicfile.Write(filepath.Join(s.dir, formatName), []byte(storeFormat), 0o666)
-	}
-	if err != nil {
+	if err := atomicfile.Write(filepath.Join(s.dir, formatName), []byte(storeFormat), 0o666); err != nil {
 		return fmt.Errorf("store %s: %w", s.dir, err)
 	}
 	s.absent = false

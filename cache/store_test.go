@@ -398,3 +398,13 @@ func TestChangedIsAnErrorWhereNobodyCanTell(t *testing.T) {
 		t.Errorf("gone: got %q, %v", moved, err)
 	}
 }
+
+func TestAFolderThatCannotBeMadeIsSaidOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(filepath.Join("nowhere", "at", "all"), dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir); err == nil || strings.Count(err.Error(), "\n") > 0 {
+		t.Errorf("got %v", err)
+	}
+}

@@ -22,6 +22,9 @@ type Inventory struct {
 	Blobs   map[Digest]int64
 	States  []StateUse
 	Kept    []KeptAttempt // attempts that failed and were kept
+	// Unlisted are the trees whose manifests cannot be read, so that their files are not
+	// known.
+	Unlisted map[Digest]bool
 
 	History    int64 // the histories of runs, in bytes
 	Quarantine int64
@@ -53,7 +56,7 @@ func (s *Store) Exists() bool { return !s.absent }
 // manifests of trees. What is damaged counts as absent; what cannot be read at all is
 // an error, because what it names is not known.
 func (s *Store) Inventory(ctx context.Context) (*Inventory, error) {
-	inv := &Inventory{Blobs: map[Digest]int64{}, store: s, trees: map[Digest][]Digest{}}
+	inv := &Inventory{Blobs: map[Digest]int64{}, Unlisted: map[Digest]bool{}, store: s, trees: map[Digest][]Digest{}}
 	if s.absent {
 		return inv, nil
 	}
@@ -174,6 +177,9 @@ func (inv *Inventory) blobsOf(r *Record) ([]Digest, error) {
 			if err != nil {
 				return nil, err
 			}
+			if _, err := faultfs.Lstat(inv.store.BlobPath(o.Digest)); err != nil && o.Kind == Tree {
+				inv.Unlisted[o.Digest] = true
+			}
 			for _, d := range list {
 				all[d] = true
 			}
@@ -187,7 +193,8 @@ func (inv *Inventory) blobsOf(r *Record) ([]Digest, error) {
 	return slices.Collect(maps.Keys(all)), nil
 }
 
-// Expand lists the blobs of an object: of a tree its manifest and its files.
+// Expand lists the blobs of an object: of a tree its manifest and its files, unless it
+// is Unlisted.
 func (inv *Inventory) Expand(o Object) ([]Digest, error) {
 	if o.Kind == File {
 		return []Digest{o.Digest}, nil
@@ -201,11 +208,13 @@ func (inv *Inventory) Expand(o Object) ([]Digest, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		if entries, err := manifest.Parse(b); err == nil && manifest.Sum(b) == o.Digest {
-			for _, e := range entries {
-				if e.Mode != 'd' {
-					list = append(list, e.Digest)
-				}
+		entries, err := manifest.Parse(b)
+		if err != nil || manifest.Sum(b) != o.Digest {
+			entries, inv.Unlisted[o.Digest] = nil, true
+		}
+		for _, e := range entries {
+			if e.Mode != 'd' {
+				list = append(list, e.Digest)
 			}
 		}
 	}

@@ -22,7 +22,7 @@ import (
 
 // Bad is something in a store that is not what its name says, or is not there.
 type Bad struct {
-	What string `json:"what"` // "blob", "tree", "record", "state", "folder"
+	What string `json:"what"` // "blob", "tree", "record", "state", "folder"; callers may add more
 	Name string `json:"name"` // its digest or key
 	Path string `json:"path"` // absolute
 	Why  string `json:"why"`
@@ -156,7 +156,11 @@ func (c *checker) records(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			c.bad(Bad{What: "record", Name: k.String(), Path: path, Why: reason(err)})
+			why := reason(err)
+			if _, after, ok := strings.Cut(why, recordError); ok {
+				why = after // which record it is stands beside it
+			}
+			c.bad(Bad{What: "record", Name: k.String(), Path: path, Why: "cannot be read: " + why})
 			return nil
 		}
 		for port, o := range r.Outputs {

@@ -69,6 +69,9 @@ type storeFlag struct {
 	Store string `help:"The store's folder." env:"PIPE_STORE" default:".pipe" placeholder:"DIR"`
 }
 
+// defaultStore is the default of storeFlag.
+const defaultStore = ".pipe"
+
 // profileFlag is shared by the commands that resolve a file.
 type profileFlag struct {
 	Profile []string `help:"The profile of the file; several are laid over one another, the last on top: --profile a,b." placeholder:"NAME"`

@@ -77,7 +77,7 @@ type completion struct {
 // complete reads the words before the last and returns what may follow.
 func (l *completion) complete(before []string) []candidate {
 	flags := true // until --
-	l.store = ".pipe"
+	l.store = defaultStore
 	if dir := os.Getenv("PIPE_STORE"); dir != "" {
 		l.store = dir
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +14,7 @@ import (
 
 type gcCommand struct {
 	storeFlag
-	MaxSize   byteSize `help:"Remove results, the largest and least used first, until the store is no larger." placeholder:"10GiB"`
+	MaxSize   byteSize `help:"Remove results and attempts that were kept, the largest and least used first, until the store is no larger." placeholder:"10GiB"`
 	OlderThan span     `help:"Remove what no run has used for so long: results, states, histories, attempts that were kept." placeholder:"30d"`
 	DryRun    bool     `short:"n" help:"Say what would go; remove nothing."`
 	JSON      bool     `name:"json" help:"Print one JSON object."`
@@ -21,9 +22,12 @@ type gcCommand struct {
 
 // Run is called by kong.
 func (c *gcCommand) Run(a *app) error {
-	store, err := peekStore(c.Store)
+	store, err := c.theStore()
 	if err != nil {
 		return err
+	}
+	if !store.Exists() && !c.JSON {
+		return sayNoStore(a.stdout, store)
 	}
 	now := time.Now()
 	limits := cache.Limits{Size: int64(c.MaxSize)}
@@ -32,7 +36,9 @@ func (c *gcCommand) Run(a *app) error {
 	}
 	report := &gcReport{DryRun: c.DryRun}
 	var uses *runner.Uses
+	var inventory *cache.Inventory
 	plan := func(inv *cache.Inventory) (*cache.Collection, error) {
+		inventory = inv
 		if uses, err = runner.UsesOf(store, limits.Before); err != nil {
 			return nil, err
 		}
@@ -47,7 +53,10 @@ func (c *gcCommand) Run(a *app) error {
 	if err == nil && !c.DryRun {
 		_, err = runner.RemoveHistories(uses.Old)
 	}
-	report.Short = limits.Size > 0 && report.After > limits.Size
+	if report.Short = limits.Size > 0 && report.After > limits.Size; report.Short {
+		report.left = leftOver(inventory, collected, uses.Old)
+	}
+	report.Unsure = unsureOf(inventory, collected, uses)
 	if printErr := c.print(a, report, limits); err == nil {
 		err = printErr
 	}
@@ -82,6 +91,9 @@ type gcReport struct {
 	Histories int        `json:"histories"`
 	Spared    int        `json:"spared"`  // what runs under way have begun to use
 	Short     bool       `json:"too_big"` // what is left may not go, and is larger than asked for
+	Unsure    []string   `json:"unsure"`  // what cannot be read, so that what it may name was left alone
+
+	left []share // of what is Short
 }
 
 type gcResult struct {
@@ -102,6 +114,49 @@ func (r *gcReport) add(c *cache.Collection, uses *runner.Uses, dry bool) {
 	for _, h := range c.Records {
 		r.Results = append(r.Results, gcResult{h.Key.String(), h.Kind, h.Made.Time, uses.LastUse(h.Key)})
 	}
+}
+
+// leftOver lists what a collection leaves, the largest first.
+func leftOver(inv *cache.Inventory, c *cache.Collection, old []runner.History) []share {
+	results := share{Name: "results and inputs that are published, pinned or in use"}
+	for _, size := range inv.Blobs {
+		results.Bytes += size
+	}
+	for _, d := range c.Blobs {
+		results.Bytes -= inv.Blobs[d]
+	}
+	for _, h := range inv.Records {
+		results.Bytes += h.Size
+	}
+	for _, h := range c.Records {
+		results.Bytes -= h.Size
+	}
+	rest := *inv
+	rest.States = slices.DeleteFunc(slices.Clone(inv.States), func(s cache.StateUse) bool {
+		return slices.ContainsFunc(c.States, func(gone cache.StateUse) bool { return gone.Key == s.Key })
+	})
+	rest.Kept = slices.DeleteFunc(slices.Clone(inv.Kept), func(k cache.KeptAttempt) bool {
+		return slices.ContainsFunc(c.Kept, func(gone cache.KeptAttempt) bool { return gone.Path == k.Path })
+	})
+	for _, h := range old {
+		rest.History -= h.Size
+	}
+	rest.Quarantine = 0
+	return largestFirst(append(others(&rest, 0, 0, 0, 0), results))
+}
+
+// unsureOf says what kept a collection from telling what is needed.
+func unsureOf(inv *cache.Inventory, c *cache.Collection, uses *runner.Uses) []string {
+	unsure := []string{}
+	for _, h := range uses.Damaged {
+		unsure = append(unsure, fmt.Sprintf("the history %s cannot be read (%s): what was made before %s stays, as its run may have used or published it. Run its pipeline again, which tells what is needed; then pipe verify --repair moves it away",
+			h.Path, h.Why, h.Changed.Local().Format("2006-01-02 15:04:05")))
+	}
+	if len(inv.Unlisted) > 0 && c.Unnamed > 0 {
+		unsure = append(unsure, fmt.Sprintf("the list of files of %s cannot be read: the %s that nothing else names stay. pipe verify --repair makes them again",
+			plural(len(inv.Unlisted), "folder"), bytesText(c.Unnamed)))
+	}
+	return unsure
 }
 
 func (c *gcCommand) print(a *app, r *gcReport, limits cache.Limits) error {
@@ -140,7 +195,14 @@ func (c *gcCommand) print(a *app, r *gcReport, limits cache.Limits) error {
 	}
 	fmt.Fprintf(a.stdout, "%s %s of %s (%s that nothing named)\n", freed, bytesText(r.Freed), bytesText(r.Before), bytesText(r.Garbage))
 	if r.Short {
-		fmt.Fprintf(a.stdout, "%s are left, more than %s: the rest is published, pinned, in use, or a state that is unfinished\n", bytesText(r.After), bytesText(limits.Size))
+		var parts []string
+		for _, s := range r.left {
+			parts = append(parts, fmt.Sprintf("%s %s", bytesText(s.Bytes), s.Name))
+		}
+		fmt.Fprintf(a.stdout, "%s are left, more than %s, and go for no limit of size: %s\n", bytesText(r.After), bytesText(limits.Size), strings.Join(parts, ", "))
+	}
+	for _, text := range r.Unsure {
+		fmt.Fprintf(a.stdout, "%s\n", printable(text))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"pipe/cache"
 	"pipe/internal/atomicfile"
+	"pipe/pipeline"
 	"pipe/pipeline/drawing"
 	"pipe/pipeline/runner"
 )
@@ -117,7 +118,7 @@ func (c *graphCommand) graph(a *app) (*drawing.Graph, error) {
 			addResult(n, f.Record)
 		}
 	}
-	return g, addHistory(store, g, nodes)
+	return g, addHistory(store, plan, g, nodes)
 }
 
 // addResult tells of a result: when it was made, and what it is.
@@ -130,11 +131,12 @@ func addResult(n *drawing.Node, record *cache.Record) {
 	}
 }
 
-// addHistory tells how each stage ended in the newest run that had it, what was
+// addHistory tells how each stage ended in the newest run of the file that had it, what was
 // decided about its publications and, of one without a result, which was its newest.
-func addHistory(store *cache.Store, g *drawing.Graph, nodes map[string]*drawing.Node) error {
+func addHistory(store *cache.Store, plan *pipeline.Plan, g *drawing.Graph, nodes map[string]*drawing.Node) error {
+	file := realPath(plan.File)
 	return runner.EachPast(store, func(p *runner.Past) bool {
-		if p.Start.Pipeline != g.Pipeline || p.Start.Profile != g.Profile {
+		if p.Start.Pipeline != plan.Name || p.Start.Profile != plan.Profile || p.Start.File != "" && fileOf(runner.StageUse{File: p.Start.File, Dir: p.Start.Dir}) != file {
 			return true
 		}
 		for _, e := range slices.Backward(p.Events) {

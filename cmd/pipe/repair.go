@@ -18,17 +18,18 @@ import (
 // repair moves what is damaged away, and runs the stages that made it, as far as they
 // would make the same: those of this folder's pipelines whose keys did not change.
 func (v *verification) repair() error {
+	lost := v.lostResults()
+	pipelines := v.pipelines(lost)
 	for i := range v.report.Bad {
 		b := &v.report.Bad[i]
-		if b.place != nil {
+		if b.place != nil || b.What == "record" && lost[keyNamed(b.Name)].elsewhere {
 			continue
 		}
 		if err := v.store.Remove(b.Bad); err != nil {
 			b.Remark = "it cannot be moved away: " + err.Error()
 		}
 	}
-	lost := v.lostResults()
-	for _, g := range v.pipelines(lost) {
+	for _, g := range pipelines {
 		if err := g.run(v, lost); err != nil {
 			return err
 		}
@@ -58,7 +59,8 @@ func (v *verification) lostResults() map[cache.Key]*lostResult {
 
 // lostResult is a result that is to be made again.
 type lostResult struct {
-	why string // it was not, or not yet
+	why       string // it was not, or not yet
+	elsewhere bool   // a run in another folder used it: there it may be made again
 }
 
 // pipelineUse is a pipeline as runs of this folder used it.
@@ -79,7 +81,7 @@ func (v *verification) pipelines(lost map[cache.Key]*lostResult) []*pipelineUse 
 		}
 		for _, s := range stages {
 			if !s.Here(dir) {
-				l.why = fmt.Sprintf("it was made in %s; run pipe verify --repair there", s.Dir)
+				l.why, l.elsewhere = fmt.Sprintf("it was made in %s; run pipe verify --repair there", s.Dir), true
 				continue
 			}
 			i := slices.IndexFunc(found, func(p *pipelineUse) bool {
@@ -125,7 +127,8 @@ func (p *pipelineUse) run(v *verification, lost map[cache.Key]*lostResult) error
 	if r.Sink, err = v.app.newSink(false, uiPlain); err != nil {
 		return err
 	}
-	r.Targets, r.Stop = targets, v.app.stop.Take()
+	// What a newer run published, and what it tells of, stays: an old result takes nobody's place.
+	r.Targets, r.Unlisted, r.Stop = targets, true, v.app.stop.Take()
 	if v.command.JSON {
 		r.Sink = &silent{}
 	}
@@ -178,6 +181,8 @@ func (v *verification) conclude(b *finding, lost map[cache.Key]*lostResult) {
 			return
 		}
 		b.Repaired, b.Remark = true, "restored from the store"
+	case b.What == badHistory:
+		b.Repaired, b.Remark = true, "moved away: what its run used and published is not known; pipe gc may remove it from the store until its pipeline is run again"
 	case b.What == "state":
 		b.Repaired, b.Remark = true, "moved away: its stage goes on from what it saved before, or from the start"
 	case b.What == "record":
@@ -204,7 +209,8 @@ func keyNamed(name string) (k cache.Key) {
 }
 
 // concludeResults says whether results are there again. The record of one that is not
-// is moved away, so that nothing names what is not there.
+// is moved away, so that nothing names what is not there; unless it is what another
+// folder's repair goes by.
 func (v *verification) concludeResults(b *finding, lost map[cache.Key]*lostResult, keys []cache.Key) {
 	b.Repaired, b.Remark = true, "made again"
 	for _, k := range keys {
@@ -212,13 +218,17 @@ func (v *verification) concludeResults(b *finding, lost map[cache.Key]*lostResul
 			continue
 		}
 		why := "its parameters or inputs are no longer those that it was made of; it is made again when they are"
-		if l := lost[k]; l != nil && l.why != "" {
+		l := lost[k]
+		if l != nil && l.why != "" {
 			why = l.why
 		}
-		if err := v.store.RemoveRecord(k); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			why += "; its record stays: " + err.Error()
-		}
 		b.Repaired, b.Remark = false, "cannot be made again: "+why
+		if l != nil && l.elsewhere {
+			continue
+		}
+		if err := v.store.RemoveRecord(k); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			b.Remark += "; its record stays: " + err.Error()
+		}
 	}
 }
 

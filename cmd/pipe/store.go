@@ -22,7 +22,7 @@ type storeCommand struct {
 
 // Run is called by kong.
 func (c *storeCommand) Run(a *app) error {
-	store, err := peekStore(c.Store)
+	store, err := c.theStore()
 	if err != nil {
 		return err
 	}
@@ -37,6 +37,9 @@ func (c *storeCommand) Run(a *app) error {
 		if err := runner.Pin(store, run.ID, on); err != nil {
 			return err
 		}
+	}
+	if !store.Exists() && !c.JSON {
+		return sayNoStore(a.stdout, store)
 	}
 	inv, err := store.Inventory(a.ctx)
 	if err != nil {
@@ -55,6 +58,21 @@ func (c *storeCommand) Run(a *app) error {
 		return printJSON(a.stdout, u)
 	}
 	return u.print(a.stdout)
+}
+
+// theStore opens the store for a command that is about nothing else: where one that was
+// named is not there, the name is wrong.
+func (f *storeFlag) theStore() (*cache.Store, error) {
+	store, err := peekStore(f.Store)
+	if err == nil && !store.Exists() && f.Store != defaultStore {
+		return nil, usageError{fmt.Errorf("there is no store at %s (--store or $PIPE_STORE)", store.Dir())}
+	}
+	return store, err
+}
+
+func sayNoStore(w io.Writer, store *cache.Store) error {
+	_, err := fmt.Fprintf(w, "there is no store yet at %s (pipe run makes it)\n", store.Dir())
+	return err
 }
 
 // share is a part of the store's space.
@@ -157,6 +175,11 @@ func others(inv *cache.Inventory, beside, records, explaining, garbage int64) []
 		{Name: "attempts under way", Bytes: inv.Attempts}, {Name: "quarantine", Bytes: inv.Quarantine},
 		{Name: "indexes and locks", Bytes: inv.Others},
 	}
+	return largestFirst(all)
+}
+
+// largestFirst sorts shares, and leaves out those of nothing.
+func largestFirst(all []share) []share {
 	all = slices.DeleteFunc(all, func(s share) bool { return s.Bytes == 0 })
 	slices.SortStableFunc(all, func(a, b share) int { return cmp.Compare(b.Bytes, a.Bytes) })
 	return all

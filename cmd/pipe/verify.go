@@ -27,7 +27,7 @@ type verifyCommand struct {
 
 // Run is called by kong.
 func (c *verifyCommand) Run(a *app) error {
-	store, err := peekStore(c.Store)
+	store, err := c.theStore()
 	if err != nil {
 		return err
 	}
@@ -40,6 +40,9 @@ func (c *verifyCommand) Run(a *app) error {
 		if err := v.only(c.File); err != nil {
 			return err
 		}
+	}
+	if !store.Exists() && !c.JSON {
+		return sayNoStore(a.stdout, store)
 	}
 	if err := v.check(); err != nil {
 		return err
@@ -82,6 +85,9 @@ type verifyReport struct {
 	Bad     []finding `json:"bad"`
 }
 
+// badHistory is a run's history among what is damaged.
+const badHistory = "history"
+
 // finding is something that is damaged.
 type finding struct {
 	cache.Bad
@@ -92,16 +98,18 @@ type finding struct {
 	place *runner.BadPlace
 }
 
-// only limits the verification to what runs of a file made.
+// only limits the verification to what runs of a file made. A file of which no run is
+// known is a mistake.
 func (v *verification) only(file string) error {
 	v.wanted = map[cache.Key]bool{}
 	path := realPath(file)
 	for k, stages := range v.uses.Stages {
 		v.wanted[k] = slices.ContainsFunc(stages, func(s runner.StageUse) bool { return fileOf(s) == path })
 	}
-	keep := map[string]bool{}
+	keep, known := map[string]bool{}, false
 	err := runner.EachPast(v.store, func(p *runner.Past) bool {
 		if fileOf(runner.StageUse{File: p.Start.File, Dir: p.Start.Dir}) == path {
+			known = true
 			for _, e := range p.Events {
 				if e.Type == "publish" {
 					keep[absoluteIn(p.Start.Dir, e.To)] = true
@@ -110,8 +118,26 @@ func (v *verification) only(file string) error {
 		}
 		return true
 	})
+	if err != nil {
+		return err
+	}
+	if !known {
+		return v.unknown(file)
+	}
 	v.uses.Places = slices.DeleteFunc(v.uses.Places, func(p runner.PublishedPlace) bool { return !keep[p.To] })
-	return err
+	return nil
+}
+
+// unknown says that there is nothing to look at for a file.
+func (v *verification) unknown(file string) error {
+	if _, err := os.Stat(file); err != nil {
+		return usageError{fmt.Errorf("there is no pipeline file %s (pipe verify takes a file and no stages; without one it looks at the whole store)", file)}
+	}
+	unread := ""
+	if n := len(v.uses.Damaged); n > 0 {
+		unread = fmt.Sprintf("; %s cannot be read (pipe verify)", plural(n, "file")+" of run histories")
+	}
+	return usageError{fmt.Errorf("the store %s knows no run of %s%s", v.store.Dir(), file, unread)}
 }
 
 // check reads everything.
@@ -134,6 +160,9 @@ func (v *verification) check() error {
 	r.Records, r.Objects, r.Bytes, r.All, r.Busy, r.Bad = checked.Records, checked.Objects, checked.Bytes, checked.All, checked.Busy, []finding{}
 	for _, b := range checked.Bad {
 		r.Bad = append(r.Bad, finding{Bad: b, Stages: v.stagesOf(b)})
+	}
+	for _, h := range v.uses.Damaged {
+		r.Bad = append(r.Bad, finding{Bad: cache.Bad{What: badHistory, Name: h.Run, Path: h.Path, Why: "cannot be read: " + h.Why}, Stages: []runner.StageUse{}})
 	}
 	places, err := runner.CheckPlaces(v.app.ctx, v.uses.Places, func(_ string, size int64) {
 		r.Places++
@@ -174,7 +203,11 @@ func (v *verification) print() error {
 	}
 	w := v.app.stdout
 	for _, b := range r.Bad {
-		fmt.Fprintf(w, "%s %s %s\n", b.What, shortName(b.Name), printable(b.Why))
+		name := b.Name
+		if b.What != badHistory {
+			name = shortName(name)
+		}
+		fmt.Fprintf(w, "%s %s %s\n", b.What, printable(name), printable(b.Why))
 		fmt.Fprintf(w, "  %s\n", printable(b.Path))
 		for _, line := range v.belongings(b) {
 			fmt.Fprintf(w, "  %s\n", printable(line))
@@ -276,17 +309,18 @@ type sampleSize func(all int64) int64
 
 // UnmarshalText is called by kong.
 func (s *sampleSize) UnmarshalText(text []byte) error {
+	wrong := fmt.Errorf("must be a share above 0 %% and up to 100 %%, as in 10%%, or a size, as in 10MiB, got %q", text)
 	if number, ok := strings.CutSuffix(string(text), "%"); ok {
 		v, err := strconv.ParseFloat(number, 64)
 		if err != nil || !(v > 0 && v <= 100) {
-			return fmt.Errorf("must be a share above 0 %% and up to 100 %%, or a size as in 2GiB, got %q", text)
+			return wrong
 		}
 		*s = func(all int64) int64 { return int64(math.Ceil(float64(all) * v / 100)) }
 		return nil
 	}
 	var size byteSize
-	if err := size.UnmarshalText(text); err != nil {
-		return err
+	if _, err := strconv.ParseFloat(string(text), 64); err == nil || size.UnmarshalText(text) != nil {
+		return wrong // a bare number may be meant as either
 	}
 	*s = func(int64) int64 { return int64(size) }
 	return nil

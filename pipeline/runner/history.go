@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -67,7 +68,7 @@ func (h *history) add(line []byte, mayWait bool) {
 
 // end compresses the history. That of a run in which nothing happened is not worth
 // waiting for the disk, which is most of what such a run would do: should the machine go
-// down, a history that was torn is passed over.
+// down, a history that was torn is found to be damaged, and the runs before tell the same.
 func (h *history) end(idle bool) error {
 	if h == nil {
 		return nil
@@ -122,6 +123,12 @@ func (p *Past) Result(stage string) (StageResult, bool) {
 // EachPast calls visit with the runs of a store, newest first, until it returns
 // false. Histories that cannot be read are passed over.
 func EachPast(store *cache.Store, visit func(p *Past) bool) error {
+	return eachHistory(store, func(_ string, p *Past, _ error) bool { return p == nil || visit(p) })
+}
+
+// eachHistory calls visit with the histories of a store, newest first, until it returns
+// false. damage says what cannot be read of one; p is what can be, or nil.
+func eachHistory(store *cache.Store, visit func(id string, p *Past, damage error) bool) error {
 	entries, err := faultfs.ReadDir(store.RunsDir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // there is no store yet
@@ -132,7 +139,6 @@ func EachPast(store *cache.Store, visit func(p *Past) bool) error {
 	last := ""
 	for _, e := range slices.Backward(entries) {
 		id, ok := strings.CutSuffix(e.Name(), endedHistory)
-		ended := ok
 		if !ok {
 			if id, ok = strings.CutSuffix(e.Name(), openHistory); !ok {
 				continue
@@ -141,28 +147,54 @@ func EachPast(store *cache.Store, visit func(p *Past) bool) error {
 		if id == last {
 			continue // compressed, and the process died before it removed this one
 		}
-		b, err := faultfs.ReadFile(filepath.Join(store.RunsDir(), e.Name()))
-		if err == nil && ended {
-			b, err = cache.Decompress(b)
-		}
-		if err != nil {
-			continue
-		}
 		last = id
-		if p := parseHistory(id, b); p != nil && !visit(p) {
+		if p, damage := readHistory(store, id); (p != nil || damage != nil) && !visit(id, p, damage) {
 			return nil
 		}
 	}
 	return nil
 }
 
-func parseHistory(id string, b []byte) *Past {
-	p := &Past{ID: id}
+// readHistory returns nothing, and no error, of a run that has told nothing yet, or whose
+// history was removed meanwhile.
+func readHistory(store *cache.Store, id string) (*Past, error) {
+	read := func(suffix string) (*Past, error) {
+		b, err := faultfs.ReadFile(filepath.Join(store.RunsDir(), id+suffix))
+		if err == nil && suffix == endedHistory {
+			b, err = cache.Decompress(b)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return parseHistory(id, b)
+	}
+	p, err := read(endedHistory)
+	if err == nil {
+		return p, nil
+	}
+	if plain, plainErr := read(openHistory); plain != nil || errors.Is(err, fs.ErrNotExist) {
+		p, err = plain, plainErr
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return p, err
+}
+
+// parseHistory returns what can be read of a history, and what is wrong with it. That
+// the last line of a run that was killed is cut short is not.
+func parseHistory(id string, b []byte) (p *Past, damage error) {
+	p = &Past{ID: id}
+	number := 0
 	for line := range bytes.Lines(b) {
+		number++
 		var e Event
 		// A summary is no Event: its stages are results.
 		if json.Unmarshal(line, &e) != nil && e.Type != "summary" {
-			continue // the last line of a run that was killed
+			if whole := bytes.HasSuffix(line, []byte("\n")); whole && !json.Valid(line) && damage == nil {
+				damage = fmt.Errorf("line %d is no JSON", number)
+			}
+			continue
 		}
 		switch e.Type {
 		case "run_start":
@@ -174,10 +206,15 @@ func parseHistory(id string, b []byte) *Past {
 			p.Events = append(p.Events, e)
 		}
 	}
-	if p.Start.Type == "" || p.Start.Run != "" && p.Start.Run != id { // it is another's
-		return nil
+	switch {
+	case p.Start.Run != "" && p.Start.Run != id:
+		return nil, fmt.Errorf("it is that of run %s", p.Start.Run)
+	case p.Start.Type != "":
+		return p, damage
+	case damage == nil && bytes.IndexByte(b, '\n') >= 0:
+		damage = errors.New("it has no run_start")
 	}
-	return p
+	return nil, damage
 }
 
 // lastResults returns, by stage, the newest results of a pipeline and profile that

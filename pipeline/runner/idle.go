@@ -1,5 +1,7 @@
 package runner
 
+import "slices"
+
 // Happened says whether an event tells of something that a run did or failed to do:
 // a stage that was not cached, a place that was changed.
 func (e Event) Happened() bool {
@@ -37,20 +39,24 @@ func (s Summary) Idle() bool {
 	return true
 }
 
-// sameAsBefore says that the newest run of this pipeline and profile in this folder
-// had the same results, so that this one is no news to get, status and why.
-func (r *Runner) sameAsBefore(sum Summary) bool {
-	same := false
+// before returns the newest run before this one of this file and profile in this folder,
+// or nil.
+func (r *Runner) before() *Past {
+	var found *Past
 	EachPast(r.Store, func(p *Past) bool {
-		if p.ID == r.id || p.Start.Pipeline != r.Plan.Name || p.Start.Profile != r.Plan.Profile || p.Start.Dir != r.Dir {
-			return true
+		if p.ID != r.id && p.Start.Pipeline == r.Plan.Name && p.Start.Profile == r.Plan.Profile && p.Start.Dir == r.Dir && p.Start.File == r.Plan.File {
+			found = p
 		}
-		same = true
-		for _, stage := range sum.Stages {
-			before, ok := p.Result(stage.Stage)
-			same = same && ok && before.Key == stage.Key && (before.Outcome == Ran || before.Outcome == Cached)
-		}
-		return false
+		return found == nil
 	})
-	return same
+	return found
+}
+
+// sameAs says that a run had the results that this one had, so that this one is no news
+// to get, status and why.
+func (s Summary) sameAs(p *Past) bool {
+	return p != nil && !slices.ContainsFunc(s.Stages, func(stage StageResult) bool {
+		before, ok := p.Result(stage.Stage)
+		return !ok || before.Key != stage.Key || before.Outcome != Ran && before.Outcome != Cached
+	})
 }

@@ -31,6 +31,9 @@ type Uses struct {
 	Stages map[cache.Key][]StageUse // newest run first, each stage of a pipeline and profile once
 	Places []PublishedPlace         // where they published, and what is there still
 	Old    []History                // histories that go with results that were not used for long
+	// Damaged are the histories of which not all can be read: what their runs used and
+	// published is not known.
+	Damaged []DamagedHistory
 
 	store *cache.Store
 	pins  map[string]bool
@@ -51,6 +54,13 @@ type History struct {
 	Size int64
 }
 
+// DamagedHistory is a history of which not all can be read.
+type DamagedHistory struct {
+	History
+	Changed time.Time // when it was last written: what was made later, its run did not use
+	Why     string
+}
+
 // UsesOf reads the histories of a store. What was last used before a time, unless it
 // is zero, is old.
 func UsesOf(store *cache.Store, before time.Time) (*Uses, error) {
@@ -59,11 +69,20 @@ func UsesOf(store *cache.Store, before time.Time) (*Uses, error) {
 	newest := map[string]bool{} // by pipeline, profile and folder
 	places := map[string]bool{} // by path
 	objects := map[cache.Digest]*cache.KnownObject{}
-	err := EachPast(store, func(p *Past) bool {
+	err := eachHistory(store, func(id string, p *Past, damage error) bool {
+		if damage != nil {
+			u.addDamaged(id, damage)
+		}
+		if p == nil {
+			return true
+		}
 		name := strings.Join([]string{p.Start.File, p.Start.Profile, p.Start.Dir}, "\x00")
 		current := !newest[name]
 		newest[name] = true
-		path, size, used := historyFile(store, p)
+		path, size, used := historyFile(store, p.ID)
+		if used.Before(p.Start.Time) {
+			used = p.Start.Time
+		}
 		pinned := u.pins[p.ID]
 		stays := u.addPlaces(p, places)
 		old := used.Before(before) && !current && !pinned && !stays
@@ -100,17 +119,31 @@ func UsesOf(store *cache.Store, before time.Time) (*Uses, error) {
 	return u, err
 }
 
+// addDamaged notes a history that cannot be read: whatever was made before it was
+// written may have been used by its run, and published.
+func (u *Uses) addDamaged(id string, damage error) {
+	path, size, changed := historyFile(u.store, id)
+	why := damage.Error()
+	if at := (*fs.PathError)(nil); errors.As(damage, &at) {
+		why = at.Err.Error()
+	}
+	u.Damaged = append(u.Damaged, DamagedHistory{History{id, path, size}, changed, why})
+	if until := changed.Add(coarseTime); until.After(u.Known.Unsure) {
+		u.Known.Unsure = until
+	}
+}
+
+// coarseTime is how far a file's time may lie behind the clock: the coarsest file systems
+// keep every other second.
+const coarseTime = 2 * time.Second
+
 // historyFile finds a run's history, and when it was last used: a run in which nothing
 // happened leaves no history and touches that of the run before.
-func historyFile(store *cache.Store, p *Past) (path string, size int64, used time.Time) {
-	used = p.Start.Time
+func historyFile(store *cache.Store, id string) (path string, size int64, used time.Time) {
 	for _, suffix := range []string{endedHistory, openHistory} {
-		path = filepath.Join(store.RunsDir(), p.ID+suffix)
+		path = filepath.Join(store.RunsDir(), id+suffix)
 		if info, err := os.Stat(path); err == nil {
-			if info.ModTime().After(used) {
-				used = info.ModTime()
-			}
-			return path, info.Size(), used
+			return path, info.Size(), info.ModTime()
 		}
 	}
 	return path, 0, used
@@ -218,18 +251,12 @@ func (u *Uses) addVersions(at *PublishedPlace) {
 	}
 }
 
-// usedAgain notes that the results of the newest run like this one were used: this
-// run leaves no history of its own.
-func (r *Runner) usedAgain() {
-	EachPast(r.Store, func(p *Past) bool {
-		if p.ID == r.id || p.Start.Pipeline != r.Plan.Name || p.Start.Profile != r.Plan.Profile || p.Start.Dir != r.Dir {
-			return true
-		}
-		path, _, _ := historyFile(r.Store, p)
-		now := r.Now()
-		_ = os.Chtimes(path, now, now) // a collection may think that they are older
-		return false
-	})
+// usedAgain notes that the results of a run were used: the run that did so leaves no
+// history of its own.
+func (r *Runner) usedAgain(p *Past) {
+	path, _, _ := historyFile(r.Store, p.ID)
+	now := r.Now()
+	_ = os.Chtimes(path, now, now) // a collection may think that they are older
 }
 
 // A pinned run is an empty file with its id in this folder of the store.

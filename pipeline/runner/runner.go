@@ -32,7 +32,7 @@ type Runner struct {
 	Recompute  []string // to run even if they are known
 	Jobs       int      // stages at once; 0 is one a processor
 	KeepGoing  bool     // a source that is not there fails its stage and not the run
-	Unlisted   bool     // the run is nobody's business: it leaves no history
+	Unlisted   bool     // the run is nobody's business: it leaves no history and publishes nothing
 	IfChanged  bool     // a run in which nothing happens leaves no history
 
 	CheckCache bool // run stages whose results are known once more, and compare
@@ -113,7 +113,7 @@ func (r *Runner) Preflight() error {
 			p.Message = fmt.Sprintf("stage %q: %s", s.Name, p.Message)
 			problems.Add(p)
 		}
-		for _, p := range s.Publish {
+		for _, p := range r.publications(s) {
 			err := r.checkPublication(s, p, sources)
 			if IsInfrastructure(err) {
 				return fmt.Errorf("stage %q: publish: %w", s.Name, err)
@@ -271,9 +271,13 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	r.history.add(historyLine(summary), false)
 	r.Sink.Summary(summary)
 	// What is left to write is convenience: histories and indexes.
-	if r.IfChanged && summary.Idle() && r.sameAsBefore(summary) {
+	var before *Past
+	if r.IfChanged && summary.Idle() {
+		before = r.before()
+	}
+	if summary.sameAs(before) {
 		_ = r.history.drop()
-		r.usedAgain()
+		r.usedAgain(before)
 	} else {
 		_ = r.history.end(summary.Idle())
 	}
@@ -329,10 +333,7 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 			sum.Exit = exitInterrupted
 			break
 		}
-		if !r.mayRun(s) {
-			continue
-		}
-		for _, p := range s.Publish {
+		for _, p := range r.publications(s) {
 			if record := states[s].result.record; record != nil {
 				done, shut, err := r.publish(ctx, s, p, record)
 				gate = gate || shut
@@ -369,6 +370,14 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 		sum.Exit = exitBusy
 	}
 	return sum
+}
+
+// publications lists what a run may publish of a step.
+func (r *Runner) publications(s *pipeline.Step) []pipeline.Publication {
+	if r.Unlisted || !r.mayRun(s) {
+		return nil
+	}
+	return s.Publish
 }
 
 // exitInterrupted is the exit code after Ctrl-C, by the shells' convention.

@@ -341,7 +341,7 @@ func TestHistoryOfAKilledRunIsRead(t *testing.T) {
 func FuzzHistory(f *testing.F) {
 	f.Add([]byte(`{"event":"run_start"}` + "\n" + `{"event":"summary","exit":1}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if p := parseHistory("id", b); p != nil {
+		if p, _ := parseHistory("id", b); p != nil {
 			p.Result("a")
 		}
 	})

@@ -288,7 +288,7 @@ func TestTotals(t *testing.T) {
 		"{ Seats: 1 }":     `2:14: resources: the name "Seats" must be made of`,
 		"{ seats: -1 }":    "resources: seats: must be a whole number from 0",
 		"{ cpu: 0 }":       "2:19: resources.cpu: must be at least 1, got 0",
-		"{ memory: much }": `2:22: resources: memory: must be a size, got "much"`,
+		"{ memory: much }": `2:22: resources: memory: must be a size, got the string "much"`,
 	} {
 		if _, err := resolve(t, "pipeline: r\nresources: "+text+"\nstages: { a: { uses: work, in: { data: f } } }\n", Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got\n%v\nwant %s", text, err, want)

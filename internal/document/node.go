@@ -77,6 +77,11 @@ func (n *Node) WithoutPlace() *Node {
 	return &c
 }
 
+// Under returns a map of one key, whose value is n.
+func (n *Node) Under(key string) *Node {
+	return &Node{Kind: Map, Pos: n.Pos, src: n.src, Entries: []Entry{{Key: key, Pos: n.Pos, Value: n}}}
+}
+
 // File is the name that Parse was given.
 func (n *Node) File() string {
 	if n.src == nil {

@@ -11,16 +11,31 @@ import (
 
 // stageReference reads ${STAGE.OUTPUT} where it stands alone; STAGE may be a selector.
 func stageReference(n *document.Node) (sel stagename.Selector, output string, ok bool) {
-	m := reference.FindStringSubmatch(n.Text)
-	if n.Kind != document.String || m == nil || m[0] != n.Text || !isStageReference(m[1]) {
+	name, output, ok := splitReference(n)
+	if !ok {
 		return sel, "", false
 	}
-	name, output, _ := stagename.SplitOutput(m[1])
 	sel, err := stagename.Parse(name)
-	if err != nil {
-		sel.Stage = name // of which there is no stage
+	return sel, output, err == nil
+}
+
+// wrongSelector says what is wrong with the selector of a reference to a stage.
+func wrongSelector(n *document.Node) error {
+	name, _, ok := splitReference(n)
+	if !ok {
+		return nil
 	}
-	return sel, output, true
+	_, err := stagename.Parse(name)
+	return err
+}
+
+func splitReference(n *document.Node) (stage, output string, ok bool) {
+	m := reference.FindStringSubmatch(n.Text)
+	if n.Kind != document.String || m == nil || m[0] != n.Text || !isStageReference(m[1]) {
+		return "", "", false
+	}
+	stage, output, _ = stagename.SplitOutput(m[1])
+	return stage, output, true
 }
 
 func isStageReference(name string) bool {

@@ -17,8 +17,9 @@ type template struct {
 	at      *document.Node
 	raw     *stageNode
 	matrix  *matrix // nil without
-	steps   []*Step // none after a mistake in the matrix
-	reading []int   // variables by which inputs are paired, as indexes of the matrix's names
+	steps   []*Step
+	unread  *document.Node // the matrix, after a mistake in it: there is one step, not for the plan, to find others
+	reading []int          // variables by which inputs are paired, as indexes of the matrix's names
 }
 
 // expand makes the steps of a stage out of what all of them share.
@@ -48,6 +49,10 @@ func (t *template) rename() {
 // each resolves a part of a stage for its steps: once for each choice of the values
 // that the part mentions. Steps that agree in these share what comes of it.
 func (r *resolver) each(t *template, mentions []int, resolve func(s *Step), share func(s, from *Step)) {
+	if t.unread != nil {
+		r.withoutValues(t, resolve)
+		return
+	}
 	if t.matrix == nil {
 		resolve(t.steps[0])
 		return
@@ -64,6 +69,19 @@ func (r *resolver) each(t *template, mentions []int, resolve func(s *Step), shar
 		done[key] = s
 	}
 	r.scope.matrix = nil
+}
+
+// withoutValues resolves a part of a stage whose matrix could not be read. What is wrong
+// with a value that refers to it is not told: nobody knows the value.
+func (r *resolver) withoutValues(t *template, resolve func(s *Step)) {
+	before := len(r.problems)
+	r.scope.unread, r.scope.unknown = t.unread, map[document.Position]bool{}
+	resolve(t.steps[0])
+	known := slices.DeleteFunc(slices.Clone(r.problems[before:]), func(p problem.Problem) bool {
+		return r.scope.unknown[document.Position{Line: p.Line, Col: p.Col}]
+	})
+	r.problems = append(r.problems[:before], known...)
+	r.scope.unread, r.scope.unknown = nil, nil
 }
 
 // mentions lists the variables of the stage's matrix to which nodes refer.

@@ -19,6 +19,9 @@ type scope struct {
 	params            *document.Node
 	matrix            *Combination // of the step that is being resolved; nil without a matrix
 
+	unread  *document.Node             // instead of it the stage's matrix:, if that could not be read
+	unknown map[document.Position]bool // of what refers to it
+
 	resolving map[string]bool // params being resolved, to find circles
 	resolved  map[string]*document.Node
 	problems  *problem.List
@@ -178,10 +181,10 @@ func (s *scope) param(n *document.Node, name string) *document.Node {
 		return nil
 	}
 	s.resolving[name] = true
-	matrix := s.matrix
-	s.matrix = nil // a parameter is the same in every step
+	matrix, unread := s.matrix, s.unread
+	s.matrix, s.unread = nil, nil // a parameter is the same in every step
 	value = s.node(value, false)
-	s.matrix = matrix
+	s.matrix, s.unread = matrix, unread
 	delete(s.resolving, name)
 	s.resolved[name] = value
 	return value
@@ -192,9 +195,14 @@ func (s *scope) variable(n *document.Node, name string) *document.Node {
 	if value := s.matrix.value(name); value != nil {
 		return value
 	}
-	if s.matrix == nil {
+	switch {
+	case s.unread != nil && (s.unread.Kind != document.Map || s.unread.Get(name) != nil):
+		s.unknown[n.Pos] = true
+	case s.unread != nil:
+		s.problems.Add(n.Problem("the matrix has no variable %q", name).WithHint("%s", document.Suggest(name, keys(s.unread))))
+	case s.matrix == nil:
 		s.problems.Add(n.Problem("${matrix.%s} means nothing here", name).WithHint("it stands in a stage that has a matrix: matrix: { %s: [ … ] }", name))
-	} else {
+	default:
 		s.problems.Add(n.Problem("the matrix has no variable %q", name).WithHint("%s", document.Suggest(name, s.matrix.Names)))
 	}
 	return nil

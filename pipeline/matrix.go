@@ -74,15 +74,18 @@ const (
 	includeKey = "include"
 	excludeKey = "exclude"
 
+	// tooNear is how near to these a variable's name would be a misspelling of theirs.
+	tooNear = 2
+
 	maxItems = 1000 // of either: each is compared with every combination
 )
 
 // matrix reads the matrix: of a stage: a list of values for each variable, of which
 // every combination is a step, less those that exclude: names, and those of include:.
-// budget is how many steps the plan has room for. It returns nil after a mistake.
+// References in n are replaced. budget is how many steps the plan has room for. It returns
+// nil after a mistake.
 func (r *resolver) matrix(stage string, n *document.Node, budget int) *matrix {
 	before := len(r.problems)
-	n = r.scope.node(n, false)
 	if n.Kind != document.Map {
 		r.problems.Add(n.Problem("stage %q: matrix: must be a map from a variable to its values, got %s", stage, n.Describe()).
 			WithHint("as in: matrix: { seed: [0, 1] }"))
@@ -98,6 +101,10 @@ func (r *resolver) matrix(stage string, n *document.Node, budget int) *matrix {
 			r.problems.Add(n.KeyProblem(e, "stage %q: matrix: the name %q must be made of letters, digits, dashes and underscores", stage, e.Key))
 			continue
 		}
+		if near := misspelt(e.Key); near != "" {
+			r.problems.Add(n.KeyProblem(e, "stage %q: matrix: %q is no name for a variable: it is too near to %q", stage, e.Key, near).WithHint("did you mean %q?", near))
+			continue
+		}
 		m.entries = append(m.entries, e)
 		values[e.Key] = r.values(stage, e)
 	}
@@ -108,12 +115,13 @@ func (r *resolver) matrix(stage string, n *document.Node, budget int) *matrix {
 	if len(m.names) == 0 && len(r.problems) == before {
 		r.problems.Add(n.Problem("stage %q: matrix: names no variable", stage).WithHint("as in: matrix: { seed: [0, 1] }; leave it out for a single stage"))
 	}
+	excluded, included := r.items(stage, m, excludeKey, n.Get(excludeKey)), r.items(stage, m, includeKey, n.Get(includeKey))
 	if len(r.problems) > before || !r.fits(stage, m, values, budget) {
 		return nil
 	}
 	m.product(values)
-	r.exclude(stage, m, n.Get(excludeKey))
-	r.include(stage, m, n.Get(includeKey))
+	r.exclude(stage, m, excluded)
+	r.include(stage, m, included)
 	if len(r.problems) > before {
 		return nil
 	}
@@ -122,6 +130,16 @@ func (r *resolver) matrix(stage string, n *document.Node, budget int) *matrix {
 		return nil
 	}
 	return m
+}
+
+// misspelt returns the key that stands beside variables which a name may be meant for, or "".
+func misspelt(name string) string {
+	for _, key := range []string{excludeKey, includeKey} {
+		if document.Distance(strings.ToLower(name), key) <= tooNear {
+			return key
+		}
+	}
+	return ""
 }
 
 // values reads the list of a variable.
@@ -195,26 +213,32 @@ func (m *matrix) product(values map[string][]*document.Node) {
 	}
 }
 
-// exclude takes away the combinations that have all values of an item of exclude:.
-func (r *resolver) exclude(stage string, m *matrix, n *document.Node) {
-	for _, item := range r.items(stage, m, excludeKey, n) {
+// exclude takes away the combinations that have all values of an item of exclude:. One
+// that takes none away is no mistake: a profile may have left out values that it names.
+func (r *resolver) exclude(stage string, m *matrix, items []*document.Node) {
+	for _, item := range items {
 		before := len(m.combinations)
 		m.combinations = slices.DeleteFunc(m.combinations, func(c *Combination) bool {
 			return !slices.ContainsFunc(item.Entries, func(e document.Entry) bool { return c.texts[slices.Index(c.Names, e.Key)] != stagename.Value(e.Value) })
 		})
 		if len(m.combinations) == before {
-			r.problems.Add(item.Problem("stage %q: matrix: exclude: no combination has these values", stage))
+			texts := make([]string, len(item.Entries))
+			for i, e := range item.Entries {
+				texts[i] = e.Key + "=" + stagename.Value(e.Value)
+			}
+			r.plan.Remarks.Add(item.Problem("stage %q: matrix: exclude: there is no combination with %s to leave out", stage, strings.Join(texts, ",")).
+				WithHint("there are %s", m.list()))
 		}
 	}
 }
 
 // include adds combinations; each names every variable.
-func (r *resolver) include(stage string, m *matrix, n *document.Node) {
+func (r *resolver) include(stage string, m *matrix, items []*document.Node) {
 	there := make(map[string]bool, len(m.combinations))
 	for _, c := range m.combinations {
 		there[c.name] = true
 	}
-	for _, item := range r.items(stage, m, includeKey, n) {
+	for _, item := range items {
 		c := &Combination{Names: m.names}
 		for _, name := range m.names {
 			v := item.Get(name)
@@ -236,7 +260,7 @@ func (r *resolver) include(stage string, m *matrix, n *document.Node) {
 
 // items reads the list of include: or exclude:, maps from variables to values.
 func (r *resolver) items(stage string, m *matrix, key string, n *document.Node) []*document.Node {
-	if n == nil || n.Kind == document.Null {
+	if n == nil || n.Kind == document.Null || len(m.names) == 0 {
 		return nil
 	}
 	if n.Kind != document.List {
@@ -248,7 +272,11 @@ func (r *resolver) items(stage string, m *matrix, key string, n *document.Node) 
 		r.problems.Add(n.Problem("stage %q: matrix: %s: has %d combinations, the limit is %d", stage, key, len(n.Items), maxItems))
 	}
 	for _, item := range n.Items {
-		if item.Kind != document.Map || len(item.Entries) == 0 {
+		if item.Kind == document.Map && len(item.Entries) == 0 {
+			r.problems.Add(item.Problem("stage %q: matrix: %s: names no variable", stage, key).WithHint("as in: %s: [{ %s: … }]", key, m.names[0]))
+			good = false
+		}
+		if item.Kind != document.Map {
 			r.problems.Add(item.Problem("stage %q: matrix: %s: must be a map from variables to values, got %s", stage, key, item.Describe()))
 			good = false
 		}

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"pipe/internal/problem"
 )
 
 func names(steps []*Step) []string {
@@ -142,7 +144,12 @@ func TestMatrixMistakes(t *testing.T) {
 		{"gathers no matrix", `{ uses: free, in: { d: "${b[*].data}" }, out: [x] }` + "\n  b: { uses: work, in: { data: f } }", `stage "b" has no matrix: there is nothing to gather`},
 		{"one place", `{ uses: work, matrix: { x: [1, 2] }, in: { data: f }, with: { level: "${matrix.x}" }, publish: { data: out.txt } }`, `4:109: stage "a[x=2]": publish: dir/out.txt is also where a[x=1].data goes`},
 		{"unknown in exclude", `{ uses: work, matrix: { x: [1, 2], exclude: [{ y: 1 }] }, in: { data: f } }`, `matrix: exclude: there is no variable "y"`},
-		{"excludes nothing", `{ uses: work, matrix: { x: [1, 2], exclude: [{ x: 3 }] }, in: { data: f } }`, `matrix: exclude: no combination has these values`},
+		{"excludes no values", `{ uses: work, matrix: { x: [1, 2], exclude: [{}] }, in: { data: f } }`, `4:51: stage "a": matrix: exclude: names no variable`},
+		{"exclude misspelt", `{ uses: work, matrix: { x: [1, 2], exclud: [{ x: 1 }] }, in: { data: f } }`, `4:41: stage "a": matrix: "exclud" is no name for a variable: it is too near to "exclude"`},
+		{"include misspelt", `{ uses: work, matrix: { x: [1, 2], Inculde: [1] }, in: { data: f } }`, `did you mean "include"?`},
+		{"a variable chosen twice", `{ uses: work, in: { data: "${t[seed=0,seed=1].data}" } }`, `4:32: stage "a": in: data: "t[seed=0,seed=1]": seed stands twice in the brackets`},
+		{"a variable chosen twice, of one", `{ uses: work, in: { data: "${t[level=1,seed=0,level=1].data}" } }`, `level stands twice in the brackets`},
+		{"an open bracket", `{ uses: work, in: { data: "${t[seed=0.data}" } }`, `"t[seed=0": what begins with [ must end with ]`},
 		{"excludes all", `{ uses: work, matrix: { x: [1], exclude: [{ x: 1 }] }, in: { data: f } }`, `exclude leaves no combination`},
 		{"include half", `{ uses: work, matrix: { x: [1], y: [1], include: [{ x: 3 }] }, in: { data: f } }`, `matrix: include: has no value for "y"`},
 		{"include again", `{ uses: work, matrix: { x: [1], include: [{ x: 1 }] }, in: { data: f } }`, `matrix: include: x=1 is there already`},
@@ -158,6 +165,78 @@ func TestMatrixMistakes(t *testing.T) {
 		}
 		if n := strings.Count(got, "dir/p.yaml:"); n > 2 {
 			t.Errorf("%s: told %d times:\n%s", c.name, n, got)
+		}
+	}
+}
+
+// TestMatrixMistakeHidesNoOther has a mistake in a matrix, and others in the rest of its
+// stage and in stages that read from it. What depends on the values is not told.
+func TestMatrixMistakeHidesNoOther(t *testing.T) {
+	const file = `pipeline: m
+params: { p: "${params.q}", q: 1 }
+stages:
+  t:
+    uses: work
+    matrix: MATRIX
+    in: { data: "${nosuch.o}" }
+    with: { level: "${matrix.x}", note: "${params.q}${matrix.x}", rate: much }
+    timeout: 0s
+    resources: { cpu: "${matrix.x}", gpu: -1 }
+    publish: { data: "out/${matrix.x}", daat: x }
+  u:
+    uses: free
+    in: { d: "${t[x=7].data}", e: "${t.nosuch}", f: "${t[x=1,x=2].data}" }
+    out: [o]
+  v: { uses: work, matrix: { x: [1], x1: [] }, in: { data: "${t.data}", extra: 5 }, with: { note: "${matrix.z}" } }
+`
+	for _, c := range []struct{ matrix, want string }{
+		{"{ x: [1, 2], exclude: { x: 1 } }", `6:35: stage "t": matrix: exclude: must be a list of combinations`},
+		{"{ x: 1, exclude: [{ y: 1 }] }", `6:18: stage "t": matrix: x: must be a list of values|6:33: stage "t": matrix: exclude: there is no variable "y"`},
+		{"[x]", `6:13: stage "t": matrix: must be a map`},
+		{"{ x: [1], exclude: [{ x: 1 }] }", `6:13: stage "t": matrix: exclude leaves no combination`},
+	} {
+		_, err := resolve(t, strings.Replace(file, "MATRIX", c.matrix, 1), Options{})
+		var got []string
+		for _, p := range err.(problem.List) {
+			got = append(got, fmt.Sprintf("%d:%d: %s", p.Line, p.Col, p.Message))
+		}
+		want := append(strings.Split(c.want, "|"), `7:17: stage "t": in: data: there is no stage "nosuch"`, `8:73: stage "t": rate: must be a number`, `9:14: stage "t": timeout: must be above 0`,
+			`10:43: stage "t": resources.gpu: must be at least 0`, `11:41: stage "t": publish: there is no output "daat"`,
+			`14:35: stage "u": in: e: stage "t" has no output "nosuch"`, `14:53: stage "u": in: f: "t[x=1,x=2]": x stands twice`,
+			`16:42: stage "v": matrix: x1: has no values`, `16:80: stage "v": in: extra must be a path`, `16:99: the matrix has no variable "z"`)
+		for i := range max(len(got), len(want)) {
+			if i >= len(got) || i >= len(want) || !strings.HasPrefix(got[i], want[i]) {
+				t.Fatalf("%s: got\n%s\nwant\n%s", c.matrix, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		}
+	}
+}
+
+// TestExcludeMayMeetNothing has values that one profile leaves out of the matrix.
+func TestExcludeMayMeetNothing(t *testing.T) {
+	const file = `pipeline: m
+params: { levels: [0, 1] }
+profiles: { small: { params: { levels: [0] } } }
+stages:
+  t:
+    uses: work
+    matrix: { x: "${params.levels}", y: [1, 2], exclude: [{ x: 1, y: 2 }, { x: 1, y: 1.0 }] }
+    in: { data: f }
+    with: { level: "${matrix.x}", rate: "${matrix.y}" }
+`
+	for _, c := range []struct {
+		options Options
+		remarks int
+	}{{Options{}, 0}, {Options{Profile: "small"}, 2}, {Options{Set: []string{"params.levels=[0]"}}, 2}} {
+		p, err := resolve(t, file, c.options)
+		if err != nil {
+			t.Fatalf("%+v: %v", c.options, err)
+		}
+		if got := names(p.Steps); !reflect.DeepEqual(got, []string{"t[x=0,y=1]", "t[x=0,y=2]"}) || len(p.Remarks) != c.remarks {
+			t.Errorf("%+v: got %v, %v", c.options, got, p.Remarks)
+		}
+		if c.remarks > 0 && !strings.Contains(p.Remarks[0].Error(), `7:59: stage "t": matrix: exclude: there is no combination with x=1,y=2 to leave out`) {
+			t.Errorf("%+v: got %v", c.options, p.Remarks[0])
 		}
 	}
 }
@@ -209,7 +288,7 @@ func TestTotals(t *testing.T) {
 		"{ Seats: 1 }":     `2:14: resources: the name "Seats" must be made of`,
 		"{ seats: -1 }":    "resources: seats: must be a whole number from 0",
 		"{ cpu: 0 }":       "2:19: resources.cpu: must be at least 1, got 0",
-		"{ memory: much }": `2:22: resources: memory: must be a size, got "much"`,
+		"{ memory: much }": `2:22: resources: memory: must be a size, got the string "much"`,
 	} {
 		if _, err := resolve(t, "pipeline: r\nresources: "+text+"\nstages: { a: { uses: work, in: { data: f } } }\n", Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got\n%v\nwant %s", text, err, want)

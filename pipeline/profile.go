@@ -15,15 +15,18 @@ const ProfileJoin = "+"
 // checkStack finds what is wrong with a choice of profiles. names are those there are.
 func (f *File) checkStack(choice string, names []string) error {
 	var problems problem.List
+	wrong := func(format string, args ...any) problem.Problem {
+		return problem.At("--profile "+choice, 0, 0, format, args...)
+	}
 	parts := strings.Split(choice, ProfileJoin)
 	for i, name := range parts {
 		switch {
 		case !slices.Contains(names, name):
-			problems.Add(f.root.Problem("there is no profile %q", name).WithHint("%s", document.Suggest(name, names)))
+			problems.Add(wrong("there is no profile %q", name).WithHint("%s", document.Suggest(name, names)))
 		case slices.Contains(parts[:i], name):
-			problems.Add(f.root.Problem("profile %q stands twice in %s", name, choice))
+			problems.Add(wrong("profile %q stands twice in %s", name, choice))
 		case name == DefaultProfile && len(parts) > 1:
-			problems.Add(f.root.Problem("profile %q is the file as it stands, and changes nothing: leave it out of %s", name, choice))
+			problems.Add(wrong("profile %q is the file as it stands, and changes nothing: leave it out of %s", name, choice))
 		}
 	}
 	return problems.Err()

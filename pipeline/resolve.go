@@ -136,11 +136,10 @@ func (r *resolver) resolve(stageNodes *document.Node) *Plan {
 		for _, e := range stageNodes.Entries {
 			if t := r.declare(e, budget+1); t != nil {
 				order = append(order, t)
-				budget -= max(len(t.steps)-1, 0)
+				budget -= len(t.steps) - 1
 			}
 		}
 	}
-	order = slices.DeleteFunc(order, func(t *template) bool { return len(t.steps) == 0 })
 	// Every step is known before any is connected: a reference may point forward.
 	for _, t := range order {
 		r.resolveInputs(t)
@@ -148,6 +147,9 @@ func (r *resolver) resolve(stageNodes *document.Node) *Plan {
 	var steps []*Step
 	for _, t := range order {
 		r.resolveRest(t)
+		if t.unread != nil {
+			continue
+		}
 		t.rename()
 		steps = append(steps, t.steps...)
 		plan.Remarks = append(plan.Remarks, t.remarks()...)
@@ -162,8 +164,7 @@ func (r *resolver) resolve(stageNodes *document.Node) *Plan {
 	return plan
 }
 
-// declare finds a stage's kind, outputs and steps, of which there may be so many. After
-// a mistake in its matrix it has none.
+// declare finds a stage's kind, outputs and steps, of which there may be so many.
 func (r *resolver) declare(e document.Entry, budget int) *template {
 	at := *e.Value
 	at.Pos = e.Pos
@@ -190,8 +191,9 @@ func (r *resolver) declare(e document.Entry, budget int) *template {
 	r.templates[e.Key] = t
 	s.Outputs = r.outputs(&s, node.Out)
 	if node.Matrix != nil && node.Matrix.Kind != document.Null {
-		if t.matrix = r.matrix(e.Key, node.Matrix, budget); t.matrix == nil {
-			return t
+		n := r.scope.node(node.Matrix, false)
+		if t.matrix = r.matrix(e.Key, n, budget); t.matrix == nil {
+			t.unread = n
 		}
 	}
 	t.expand(s)
@@ -332,6 +334,10 @@ func (r *resolver) input(s *Step, port stages.InputPort, n *document.Node) (Inpu
 	if sel, output, ok := stageReference(n); ok {
 		return r.upstream(s, port, n, sel, output)
 	}
+	if err := wrongSelector(n); err != nil {
+		r.problems.Add(n.Problem("stage %q: in: %s: %v", s.Name, port.Name, err))
+		return Input{}, false
+	}
 	value := r.scope.node(n, false)
 	if value.Kind != document.String || value.Text == "" {
 		r.problems.Add(value.Problem("stage %q: in: %s must be a path, got %s", s.Name, port.Name, value.Describe()))
@@ -357,9 +363,6 @@ func (r *resolver) upstream(s *Step, port stages.InputPort, n *document.Node, se
 			WithHint("%s", document.Suggest(sel.Stage, slices.Sorted(maps.Keys(r.templates)))))
 		return Input{}, false
 	}
-	if len(t.steps) == 0 {
-		return Input{}, false // what is wrong with its matrix was said
-	}
 	from := t.steps[0]
 	made, ok := from.Output(output)
 	if !ok {
@@ -368,6 +371,9 @@ func (r *resolver) upstream(s *Step, port stages.InputPort, n *document.Node, se
 				WithHint("outputs of %q are %s", sel.Stage, strings.Join(portNames(from.Outputs), ", ")))
 		}
 		return Input{}, false
+	}
+	if t.unread != nil || r.templates[s.Name].unread != nil {
+		return Input{}, false // what is wrong with the matrix was said
 	}
 	chosen, ok := r.choose(s, port.Name, n, t, sel)
 	if !ok {
@@ -444,9 +450,7 @@ func (r *resolver) checkPorts(s *Step, n *document.Node) {
 		var names []string
 		switch side {
 		case "in":
-			for _, in := range s.Inputs {
-				names = append(names, in.Port.Name)
-			}
+			names = keys(r.templates[s.Name].raw.In)
 		case "out":
 			names = portNames(s.Outputs)
 		default:

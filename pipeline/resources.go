@@ -44,15 +44,15 @@ func (t Totals) Over(machine Resources) Resources {
 }
 
 type resourcesNode struct {
-	CPU    int    `yaml:"cpu" default:"1" min:"1" help:"processors"`
-	GPU    int    `yaml:"gpu" default:"0" min:"0" help:"GPUs"`
-	Memory string `yaml:"memory" default:"0" help:"bytes, as in 4GiB"`
+	CPU    int            `yaml:"cpu" default:"1" min:"1" help:"processors"`
+	GPU    int            `yaml:"gpu" default:"0" min:"0" help:"GPUs"`
+	Memory *document.Node `yaml:"memory" help:"bytes, as in 4GiB"`
 }
 
 type totalsNode struct {
-	CPU    *int    `yaml:"cpu" min:"1" help:"processors"`
-	GPU    *int    `yaml:"gpu" min:"0" help:"GPUs"`
-	Memory *string `yaml:"memory" help:"bytes, as in 64GiB"`
+	CPU    *int           `yaml:"cpu" min:"1" help:"processors"`
+	GPU    *int           `yaml:"gpu" min:"0" help:"GPUs"`
+	Memory *document.Node `yaml:"memory" help:"bytes, as in 64GiB"`
 }
 
 // machineResources are those that every machine has some of.
@@ -77,11 +77,14 @@ func (r *resolver) totals(n *document.Node) Totals {
 	}
 	r.problems = append(r.problems, document.Decode(known, &into, "key", known)...)
 	node := into.Resources
-	t.CPU, t.GPU = node.CPU, node.GPU
-	if node.Memory != nil {
-		if size, ok := r.size("resources: memory", n.Get("memory"), *node.Memory); ok {
-			t.Memory = &size
-		}
+	if node.CPU != nil && *node.CPU > 0 { // else what is wrong with it was said, as with gpu
+		t.CPU = node.CPU
+	}
+	if node.GPU != nil && *node.GPU >= 0 {
+		t.GPU = node.GPU
+	}
+	if size, ok := r.size("resources: memory", node.Memory); ok {
+		t.Memory = &size
 	}
 	for _, e := range named {
 		switch {
@@ -114,12 +117,16 @@ func splitResources(n *document.Node) (known *document.Node, named []document.En
 	return &document.Node{Kind: document.Map, Pos: n.Pos, Entries: []document.Entry{{Key: "resources", Pos: n.Pos, Value: &c}}}, named
 }
 
-func (r *resolver) size(what string, at *document.Node, text string) (int64, bool) {
-	size, err := parseSize(text)
-	if err != nil {
-		r.problems.Add(at.Problem("%s: %v", what, err).WithHint("write it with a unit: 512MiB, 4GiB"))
+// size reads a number of bytes, if there is one.
+func (r *resolver) size(what string, n *document.Node) (int64, bool) {
+	if n == nil || n.Kind == document.Null {
+		return 0, false
 	}
-	return size, err == nil
+	size, ok := parseSize(n.Text)
+	if !ok {
+		r.problems.Add(n.Problem("%s: must be a size, got %s", what, n.Describe()).WithHint("write it with a unit: 512MiB, 4GiB"))
+	}
+	return size, ok
 }
 
 // resources reads resources: of a stage, and holds it to the totals that the file
@@ -141,9 +148,7 @@ func (r *resolver) resources(s *Step, n *document.Node) {
 	r.addFor(s, document.Decode(known, &into, "key", known))
 	node := into.Resources
 	s.Resources.CPU, s.Resources.GPU = node.CPU, node.GPU
-	if node.Memory != "" {
-		s.Resources.Memory, _ = r.size(fmt.Sprintf("stage %q: resources.memory", s.Name), n.Find("memory"), node.Memory)
-	}
+	s.Resources.Memory, _ = r.size(fmt.Sprintf("stage %q: resources.memory", s.Name), node.Memory)
 	for _, e := range named {
 		total, declared := r.plan.Totals.Named[e.Key]
 		switch {
@@ -170,7 +175,7 @@ func (r *resolver) resources(s *Step, n *document.Node) {
 		r.tooMuch(s, n.Find("gpu"), "gpu", fmt.Sprint(node.GPU), fmt.Sprint(*t.GPU))
 	}
 	if t.Memory != nil && s.Resources.Memory > *t.Memory {
-		r.tooMuch(s, n.Find("memory"), "memory", node.Memory, r.file.resources.Find("memory").Text)
+		r.tooMuch(s, node.Memory, "memory", node.Memory.Text, r.file.resources.Find("memory").Text)
 	}
 }
 

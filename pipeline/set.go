@@ -41,7 +41,7 @@ func parseSets(sets []string, stageNodes, params *document.Node) (*document.Node
 		}
 		node := parsed.Get("value").WithoutPlace()
 		for _, name := range reverse(append(root, names[1:]...)) {
-			node = &document.Node{Kind: document.Map, Pos: node.Pos, Entries: []document.Entry{{Key: name, Pos: node.Pos, Value: node}}}
+			node = node.Under(name)
 		}
 		all = document.Merge(all, node)
 	}

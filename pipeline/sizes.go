@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -14,10 +13,10 @@ var units = []struct {
 	{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
 }
 
-// parseSize reads a number of bytes with a unit.
-func parseSize(text string) (int64, error) {
+// parseSize reads a number of bytes with a unit; ok is false if it is none.
+func parseSize(text string) (size int64, ok bool) {
 	if text == "0" {
-		return 0, nil
+		return 0, true
 	}
 	for _, u := range units {
 		number, ok := strings.CutSuffix(text, u.suffix)
@@ -28,7 +27,7 @@ func parseSize(text string) (int64, error) {
 		if err != nil || !(v >= 0) || v*u.factor > 1<<60 {
 			break
 		}
-		return int64(v * u.factor), nil
+		return int64(v * u.factor), true
 	}
-	return 0, fmt.Errorf("must be a size, got %q", text)
+	return 0, false
 }

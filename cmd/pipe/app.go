@@ -74,11 +74,31 @@ const defaultStore = ".pipe"
 
 // profileFlag is shared by the commands that resolve a file.
 type profileFlag struct {
-	Profile []string `help:"The profile of the file; several are laid over one another, the last on top: --profile a,b." placeholder:"NAME"`
+	Profile profileNames `help:"The profile of the file; several are laid over one another, the last on top: --profile a,b." placeholder:"NAME" sep:"none"`
 }
 
 // profile is the profile's name: of several a+b.
-func (f *profileFlag) profile() string { return strings.Join(f.Profile, pipeline.ProfileJoin) }
+func (f *profileFlag) profile() string { return strings.Join(f.Profile.split(), pipeline.ProfileJoin) }
+
+// profileNames are the values of --profile, each a name or several with commas.
+type profileNames []string
+
+func (p profileNames) split() []string {
+	var names []string
+	for _, value := range p {
+		names = append(names, strings.Split(value, ",")...)
+	}
+	return names
+}
+
+// Validate is called by kong. An empty name is most likely a variable of a script that is
+// not set, and the file as it stands would not be what was meant.
+func (p profileNames) Validate() error {
+	if slices.Contains(p.split(), "") {
+		return fmt.Errorf("a name is empty in %q; without the flag the file stands as it is", strings.Join(p, ","))
+	}
+	return nil
+}
 
 // app is what the commands work with.
 type app struct {

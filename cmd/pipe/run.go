@@ -22,7 +22,7 @@ type runCommand struct {
 	Downstream []string `help:"Run this stage and those that depend on it: what else they read must be known." placeholder:"STAGE" sep:"none"`
 	profileFlag
 	Set         []string `help:"Change a parameter: stage.key=value or params.key=value." placeholder:"KEY=VALUE" sep:"none"`
-	Jobs        int      `short:"j" help:"Stages at once; one a processor by default." placeholder:"N"`
+	Jobs        *int     `short:"j" help:"Stages at once; one a processor by default." placeholder:"N"`
 	DryRun      bool     `short:"n" help:"Say what would run, and why; run nothing."`
 	KeepGoing   bool     `short:"k" help:"Run what can be run although an input is missing."`
 	Recompute   []string `help:"Run a stage even if its result is known, and say whether the bytes are the same." placeholder:"STAGE" sep:"none"`
@@ -32,6 +32,14 @@ type runCommand struct {
 	ReplaceBase bool     `help:"Publish also over what belongs to another base."`
 	UI          string   `name:"ui" help:"How to show a run in a terminal: live is a screen that changes, plain is lines; auto is live where that works and NO_COLOR is not set." enum:"auto,live,plain" default:"auto" placeholder:"auto|live|plain"`
 	JSON        bool     `name:"json" help:"Print every event as a line of JSON on standard output; logs go to standard error."`
+}
+
+// Validate is called by kong.
+func (c *runCommand) Validate() error {
+	if c.Jobs != nil && *c.Jobs < 1 {
+		return fmt.Errorf("--jobs: must be at least 1, got %d (without it one a processor)", *c.Jobs)
+	}
+	return c.unattended.Validate()
 }
 
 // Run is called by kong.
@@ -65,7 +73,10 @@ func (c *runCommand) run(a *app, sink runner.Sink, plan *pipeline.Plan, targets 
 		return none, err
 	}
 	r := a.newRunner(plan, store)
-	r.Sink, r.Targets, r.Jobs, r.KeepGoing = sink, targets, c.Jobs, c.KeepGoing
+	r.Sink, r.Targets, r.KeepGoing = sink, targets, c.KeepGoing
+	if c.Jobs != nil {
+		r.Jobs = *c.Jobs
+	}
 	r.Recompute, r.Only, r.Downstream = selectors(c.Recompute), selectors(c.Only), selectors(c.Downstream)
 	r.Promote, r.ReplaceBase = c.Promote, c.ReplaceBase
 	r.CheckCache, r.KeepFailed = c.CheckCache, c.KeepFailed

@@ -212,3 +212,37 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestCarriageReturnsCountNoLines(t *testing.T) {
+	text := "# c1\r\n# c2\r\na: 1 # c3\r\nb: # c4\r\n  c: | # c5\r\n    x\r\n    y\r\n  d: \"p\r\n    q\" # c6\r\n  e: 2\r"
+	n, err := Parse("f", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := n.Get("b")
+	if got := b.Get("c").Text + b.Get("d").Text; got != "x\ny\np q" {
+		t.Errorf("got %q", got)
+	}
+	if p := b.Get("e").Problem("here"); p.Line != 10 || p.Col != 6 || p.Source != "  e: 2" {
+		t.Errorf("got %s", p.Error())
+	}
+	for text, want := range map[string]string{
+		"# c\r\na: 1 # d\r\nb: 2\r\na: 3\r\n": `f:4:1: mapping key "a" already defined at [2:1]`,
+		"# c\r\na: 1 # d\r\nb: &x 2\r\n":      "f:3:4: anchors",
+		"# c\r\na: 1 # d\r\nb: \rx\r\n":       "f:3:4: control character U+000D",
+	} {
+		if _, err := Parse("f", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestNearestIsCloseInProportion(t *testing.T) {
+	for _, c := range []struct{ name, want string }{
+		{"trian", "train"}, {"tran", "train"}, {"lrr", "lr"}, {"zz", ""}, {"x", ""}, {"lx", ""}, {"grain", "train"}, {"growing", ""},
+	} {
+		if got := Nearest(c.name, []string{"a", "lr", "train"}); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package document
 
 import (
-	"bytes"
 	"regexp"
 	"slices"
 	"strconv"
@@ -30,7 +29,7 @@ func Format(name string, text []byte, order func(path []string) []string) (out [
 	if err != nil {
 		return nil, err
 	}
-	text = bytes.TrimSuffix(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\r"))
+	text = unixLines(text)
 	root, err := layoutOf(string(text))
 	if err != nil {
 		return nil, problem.List{problem.At(name, 1, 1, "%v", err)}
@@ -42,20 +41,28 @@ func Format(name string, text []byte, order func(path []string) []string) (out [
 	f.document(root)
 	out = []byte(f.out.String())
 	after, err := Parse(name, out)
-	if err != nil || !sameMeaning(before, after) || !slices.Equal(commentsOf(text), commentsOf(out)) {
-		return nil, problem.List{problem.At(name, 1, 1, "cannot be formatted without changing what it says; it is left as it is")}
+	at := before // where nothing better is known
+	if err == nil {
+		at = difference(before, after)
+	}
+	if at == nil {
+		at = lostComment(before, text, out)
+	}
+	if at != nil {
+		return nil, problem.List{at.Problem("cannot be formatted without changing what stands here; the file is left as it is")}
 	}
 	return out, nil
 }
 
-// sameMeaning compares documents, whatever the order of their keys.
-func sameMeaning(a, b *Node) bool {
-	if a.Kind != b.Kind || len(a.Items) != len(b.Items) || len(a.Entries) != len(b.Entries) {
-		return false
+// difference returns the first node of a that is another one in b, whatever the order of
+// keys, or nil.
+func difference(a, b *Node) *Node {
+	if a.Kind != b.Kind || len(a.Items) != len(b.Items) || len(a.Entries) != len(b.Entries) || a.Kind != Null && a.Text != b.Text {
+		return a
 	}
 	for i, item := range a.Items {
-		if !sameMeaning(item, b.Items[i]) {
-			return false
+		if d := difference(item, b.Items[i]); d != nil {
+			return d
 		}
 	}
 	values := make(map[string]*Node, len(b.Entries))
@@ -63,22 +70,41 @@ func sameMeaning(a, b *Node) bool {
 		values[e.Key] = e.Value
 	}
 	for _, e := range a.Entries {
-		if other := values[e.Key]; other == nil || !sameMeaning(e.Value, other) {
-			return false
+		other := values[e.Key]
+		if other == nil {
+			return e.Value
+		}
+		if d := difference(e.Value, other); d != nil {
+			return d
 		}
 	}
-	return a.Kind == Null || a.Text == b.Text
+	return nil
 }
 
-// commentsOf lists the comments of a text, sorted.
-func commentsOf(text []byte) []string {
-	var list []string
-	for _, tk := range lexer.Tokenize(string(text)) {
-		if tk.Type == token.CommentType {
-			list = append(list, strings.TrimRight(tk.Value, " \t\r"))
+// lostComment returns the place in a text of a comment that another text has not, as
+// often, or nil.
+func lostComment(root *Node, text, other []byte) *Node {
+	a, b := commentsOf(text), commentsOf(other)
+	for i, c := range a {
+		if i >= len(b) || b[i].text != c.text {
+			return &Node{Pos: Position{Line: c.at.line, Col: c.at.column}, src: root.src}
 		}
 	}
-	slices.Sort(list)
+	if len(b) > len(a) {
+		return root
+	}
+	return nil
+}
+
+// commentsOf lists the comments of a text, sorted by what they say.
+func commentsOf(text []byte) []comment {
+	var list []comment
+	for _, tk := range lexer.Tokenize(string(text)) {
+		if tk.Type == token.CommentType {
+			list = append(list, comment{text: strings.TrimRight(tk.Value, " \t"), at: placeOf(tk)})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b comment) int { return strings.Compare(a.text, b.text) })
 	return list
 }
 
@@ -225,6 +251,9 @@ func (f *formatter) value(e *layoutEntry, indent int, begin string) {
 		f.mapping(l, indent+2, begin+" ")
 		return
 	}
+	if e.trail != nil && l.flow && l.start.line == l.end.line {
+		e.trail.at.column = 0 // its old one lies behind the whole flow, too long for a line
+	}
 	f.line(begin, e.trail)
 	f.mapping(l, indent+2, "")
 }
@@ -346,8 +375,8 @@ func scalarText(tk *token.Token) string {
 		if bare.MatchString(text) && Scalar(text).Kind == String && !slices.Contains(words, strings.ToLower(text)) {
 			return text
 		}
-		if raw := strings.TrimSpace(tk.Origin); !strings.Contains(raw, "\n") {
-			return raw
+		if tk.Origin != "" {
+			return tk.Origin
 		}
 		return strconv.Quote(text)
 	}

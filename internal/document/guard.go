@@ -47,7 +47,7 @@ func guardBytes(src *source) *problem.Problem {
 			switch {
 			case r == utf8.RuneError && size == 1:
 				return src.at(number+1, i+1, "byte 0x%02x is not valid UTF-8", line[i])
-			case r < ' ' && r != '\t' && !(r == '\r' && i == len(line)-1), r == 0x7f:
+			case r < ' ' && r != '\t', r == 0x7f:
 				return src.at(number+1, i+1, "control character U+%04X", r)
 			case r == '[' || r == '{':
 				unclosed++

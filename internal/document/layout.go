@@ -90,6 +90,11 @@ func layoutOf(text string) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, tk := range tokens {
+		if tk.Type == token.SingleQuoteType || tk.Type == token.DoubleQuoteType {
+			tk.Origin = quoted(lines[tk.Position.Line-1], tk.Position.Column)
+		}
+	}
 	b := layoutBuilder{lines: lines}
 	var root *layout
 	for _, doc := range file.Docs {
@@ -105,13 +110,31 @@ func layoutOf(text string) (*layout, error) {
 		return root, nil // with nothing that a comment could belong to
 	}
 	b.collect(root)
-	for _, e := range b.entries {
-		e.blank = blank(e.at.line - 1)
+	for i, e := range b.entries {
+		first := i == 0 || b.entries[i-1].at.line != e.at.line
+		e.blank = first && blank(e.at.line-1)
 	}
 	for _, c := range comments {
 		b.place(root, c)
 	}
 	return root, nil
+}
+
+// quoted is the string in quotes that begins at a column of a line, as it is written, or
+// "" if it ends on another line. The lexer's own copy lacks \u and other escapes.
+func quoted(line string, column int) string {
+	rest := []rune(line)[column-1:]
+	for i := 1; i < len(rest); i++ {
+		switch {
+		case rest[i] == '\\' && rest[0] == '"':
+			i++
+		case rest[i] == rest[0] && rest[0] == '\'' && i+1 < len(rest) && rest[i+1] == '\'':
+			i++
+		case rest[i] == rest[0]:
+			return string(rest[:i+1])
+		}
+	}
+	return ""
 }
 
 type layoutBuilder struct {

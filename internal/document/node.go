@@ -77,6 +77,11 @@ func (n *Node) WithoutPlace() *Node {
 	return &c
 }
 
+// Under returns a map of one key, whose value is n.
+func (n *Node) Under(key string) *Node {
+	return &Node{Kind: Map, Pos: n.Pos, src: n.src, Entries: []Entry{{Key: key, Pos: n.Pos, Value: n}}}
+}
+
 // File is the name that Parse was given.
 func (n *Node) File() string {
 	if n.src == nil {
@@ -174,17 +179,18 @@ func Merge(base, over *Node) *Node {
 
 // Nearest returns the candidate that a misspelled name most likely means, or "".
 func Nearest(name string, candidates []string) string {
-	best, bestDistance := "", max(len(name)/2, 2)+1
+	best, bestDistance := "", len(name)
 	for _, c := range candidates {
-		if d := editDistance(strings.ToLower(name), strings.ToLower(c)); d < bestDistance {
+		// Half of the letters, or more, are no misspelling.
+		if d := Distance(strings.ToLower(name), strings.ToLower(c)); d < bestDistance && 2*d < max(len(name), len(c)) {
 			best, bestDistance = c, d
 		}
 	}
 	return best
 }
 
-// editDistance is Levenshtein's.
-func editDistance(a, b string) int {
+// Distance is Levenshtein's: how many bytes must be changed, added or taken away.
+func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

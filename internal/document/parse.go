@@ -32,7 +32,7 @@ func newSource(name string, text []byte) *source {
 func (s *source) at(line, col int, format string, args ...any) *problem.Problem {
 	p := problem.At(s.name, line, col, format, args...)
 	if line >= 1 && line <= len(s.lines) && len(s.lines[line-1]) <= maxLine {
-		p.Source = strings.TrimRight(string(s.lines[line-1]), "\r")
+		p.Source = string(s.lines[line-1])
 	}
 	return &p
 }
@@ -60,9 +60,19 @@ func (s *source) position(tk *token.Token) Position {
 	return Position{Line: line, Col: col}
 }
 
+// unixLines ends every line with a line feed alone. The YAML library counts a line twice
+// that has a comment and ends with a carriage return, too.
+func unixLines(text []byte) []byte {
+	if !bytes.ContainsRune(text, '\r') {
+		return text
+	}
+	return bytes.TrimSuffix(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\r"))
+}
+
 // Parse reads one YAML document. name stands in every problem. The error is a
 // problem.List; with it there is no Node. An empty document is an empty map.
 func Parse(name string, text []byte) (node *Node, err error) {
+	text = unixLines(text)
 	src := newSource(name, text)
 	defer func() {
 		// The YAML library is known to panic on some inputs that are no YAML.

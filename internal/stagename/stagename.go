@@ -145,6 +145,9 @@ func Parse(text string) (Selector, error) {
 		if !ok || variable == "" || value == "" {
 			return s, fmt.Errorf("%q: in brackets stand values such as [seed=0], several with commas, or [*]", text)
 		}
+		if slices.ContainsFunc(s.Values, func(c Choice) bool { return c.Variable == variable }) {
+			return s, fmt.Errorf("%q: %s stands twice in the brackets; one value is chosen of each variable, or all, as in [%s=*]", text, variable, variable)
+		}
 		s.Values = append(s.Values, Choice{variable, value})
 	}
 	return s, nil

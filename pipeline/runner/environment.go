@@ -116,7 +116,7 @@ func (r *Runner) findTool(name string) (string, error) {
 	path, _ := r.lookupEnv("PATH")
 	file, err := program.Find(name, path)
 	if errors.Is(err, exec.ErrNotFound) {
-		err = fmt.Errorf("there is no such program on PATH (%s)", path)
+		err = errors.New("there is no such program on PATH")
 	}
 	return file, err
 }

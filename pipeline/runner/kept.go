@@ -82,7 +82,16 @@ func (k *keptAttempt) reproduce(dir string, vars, argv []string) {
 
 // again is a line that runs one stage of this run again.
 func (r *Runner) again(stage string) string {
-	words := []string{"pipe", "run", r.Plan.File, stage, "--keep-failed", "--store", r.Store.Dir()}
+	dir := r.Dir
+	if dir == "" {
+		dir = "."
+	}
+	return "cd " + shellQuote(dir) + " && " + r.runLine(stage, "--keep-failed", "--store", r.Store.Dir())
+}
+
+// runLine is a command line that runs the plan: with such words, its profile and what was set.
+func (r *Runner) runLine(words ...string) string {
+	words = append([]string{"pipe", "run", r.Plan.File}, words...)
 	if r.Plan.Profile != pipeline.DefaultProfile {
 		words = append(words, "--profile", r.Plan.Profile)
 	}
@@ -92,11 +101,7 @@ func (r *Runner) again(stage string) string {
 	for i, w := range words {
 		words[i] = shellQuote(w)
 	}
-	dir := r.Dir
-	if dir == "" {
-		dir = "."
-	}
-	return "cd " + shellQuote(dir) + " && " + strings.Join(words, " ")
+	return strings.Join(words, " ")
 }
 
 // shellQuote is a word as a shell reads it.

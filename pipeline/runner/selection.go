@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -104,25 +103,4 @@ func (r *Runner) mayRun(s *pipeline.Step) bool {
 func (r *Runner) isRecomputed(s *pipeline.Step) bool {
 	sel, _ := r.selected()
 	return sel.recompute[s]
-}
-
-// CheckKnown finds steps whose results a run with Only or Downstream needs and does not
-// know. The error is a problem.List.
-func (r *Runner) CheckKnown(ctx context.Context) error {
-	sel, _ := r.selected()
-	if len(sel.known) == 0 {
-		return nil
-	}
-	forecasts, err := r.Forecast(ctx)
-	if err != nil {
-		return err
-	}
-	var problems problem.List
-	for _, f := range forecasts {
-		if sel.known[f.Step] && f.Prospect != WouldHit {
-			problems.Add(f.Step.At().Problem("stage %q: its result is not known (%s), and it is not among the stages to run", f.Step.Name, f.Why).
-				WithHint("run it first: pipe run %s '%s'", r.Plan.File, f.Step.Name))
-		}
-	}
-	return problems.Err()
 }

@@ -49,9 +49,9 @@ func (p *Params) Check(report func(field, message, hint string)) {
 	case len(p.Argv) == 0 && p.Shell == "":
 		report("argv", "a command needs argv or shell", "as in: with: { argv: [tr, a-z, A-Z] }")
 	}
-	if strings.Contains(p.Shell, "${") {
+	if strings.Contains(strings.ReplaceAll(p.Shell, "$${", " "), "${") {
 		report("shell", "${…} is not replaced in shell: values arrive as environment variables",
-			"write $PIPE_IN_SRC for ${in.src}, $PIPE_OUT_DST for ${out.dst}, and hand parameters over by params: { level: … } as $PIPE_PARAM_LEVEL")
+			"write $PIPE_IN_SRC for ${in.src}, $PIPE_OUT_DST for ${out.dst}, and hand parameters over by params: { level: … } as $PIPE_PARAM_LEVEL; $${VAR-default} is the shell's own ${VAR-default}")
 	}
 	if len(p.Shell) > longestArgument {
 		report("shell", fmt.Sprintf("has %d bytes; the system allows %d", len(p.Shell), longestArgument), tooLongHint)
@@ -92,7 +92,7 @@ func Variable(side, name string) string {
 }
 
 func run(ctx context.Context, env *stages.Env, p Params, in map[string]stages.Input, out map[string]string) error {
-	argv := []string{"/bin/sh", "-c", p.Shell}
+	argv := []string{"/bin/sh", "-c", strings.ReplaceAll(p.Shell, "$${", "${")}
 	if len(p.Argv) > 0 {
 		argv = nil
 		for _, arg := range p.Argv {

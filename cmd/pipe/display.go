@@ -316,4 +316,7 @@ func printSummary(w io.Writer, sum runner.Summary) {
 		n[s.Outcome]++
 	}
 	fmt.Fprintf(w, "\n%s\n", counts(n))
+	if text := checkCount(sum.Checked()); text != "" {
+		fmt.Fprintln(w, text)
+	}
 }

@@ -114,7 +114,11 @@ func checkText(e runner.Event) string {
 
 // keptText says where a failed attempt is, and how to do it again.
 func keptText(e runner.Event) string {
-	return fmt.Sprintf("its folder is kept: %s\nagain: %s", e.Dir, e.Command)
+	text := fmt.Sprintf("its folder is kept: %s\nagain: %s", e.Dir, e.Command)
+	if e.Why != "" {
+		text += "\nwarning: " + e.Why
+	}
+	return text
 }
 
 func (d *display) Summary(runner.Summary) {

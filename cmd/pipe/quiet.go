@@ -36,7 +36,7 @@ func (q *quietSink) Event(e runner.Event) {
 	case e.Type == "check" && e.Decision != "same" && e.Decision != "exempt":
 		q.say("%s: %s", e.Stage, checkText(e))
 	case e.Type == "attempt_kept":
-		q.say("%s: its folder is kept: %s", e.Stage, e.Dir)
+		q.say("%s: its folder is kept: %s%s", e.Stage, e.Dir, because(e.Why))
 	case e.Type == "publish":
 		q.publish(e)
 	}

@@ -45,7 +45,7 @@ func (a *attempt) withRetries(ctx context.Context, run func(a *attempt) error) (
 			return a, n, ctx.Err()
 		case <-time.After(pause):
 		}
-		a.kept.drop()
+		a.drop()
 		a = a.again()
 	}
 }

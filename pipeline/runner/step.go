@@ -131,7 +131,7 @@ func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records 
 		if errors.As(err, &damaged) {
 			res.damaged = damaged.from
 		}
-		a.kept.tell(a)
+		a.keep()
 		res = failed(ctx, res, err)
 		if res.outcome == Interrupted && a.state != nil && a.state.saved && !errors.Is(err, stages.ErrStopped) {
 			res.why = "the next run goes on from what it had saved"

@@ -53,6 +53,9 @@ type Env struct {
 	// state and returns ErrStopped. A done context asks it to end at once. For other
 	// kinds it is nil.
 	Stop <-chan struct{}
+	// Kill is closed when programs that the kind has started are to end without the time
+	// that a done context leaves them. It may be nil.
+	Kill <-chan struct{}
 	// Vars are the environment variables that the stage declares for the programs
 	// that it starts. Some are secret: a kind writes no value of them anywhere.
 	Vars map[string]string

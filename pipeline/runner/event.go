@@ -28,7 +28,7 @@ type Event struct {
 	// --only, --downstream
 	Only       []string `json:"only,omitempty"`
 	Downstream []string `json:"downstream,omitempty"`
-	Stages     []string `json:"stages,omitempty"` // of the run, in order
+	Stages     []string `json:"stages,omitempty"` // of the run, in order; of stopping, those that are waited for
 
 	// stage_start, progress, log, retry, stage_end, publish, forecast
 	Stage   string  `json:"stage,omitempty"`

@@ -21,6 +21,7 @@ type attempt struct {
 	step    *pipeline.Step
 	workers int
 	release func() // gives the step's resources back; may be called again
+	kill    <-chan struct{}
 
 	inputs    []boundInput
 	world     environment
@@ -69,7 +70,7 @@ func (e *errDamagedInput) Error() string {
 // as soon as it needs them no more.
 func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record, workers int, release func()) (res stepResult) {
 	started := r.Now()
-	a := &attempt{runner: r, step: s, workers: workers, release: release}
+	a := &attempt{runner: r, step: s, workers: workers, release: release, kill: atOnce.Done()}
 	a.log = stageLog{runner: r, stage: s.Name}
 	res = stepResult{step: s}
 	defer func() { res.seconds = r.Now().Sub(started).Seconds() }()

@@ -84,6 +84,15 @@ func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
 	stopped := false
 	if err = cmd.Start(); err == nil {
 		group.Watch()
+		ended := make(chan struct{})
+		defer close(ended)
+		go func() {
+			select {
+			case <-env.Kill:
+				group.Kill()
+			case <-ended:
+			}
+		}()
 		stopped, err = waitOrStop(cmd, env.Stop)
 	}
 	left := group.End() && err == nil

@@ -162,21 +162,25 @@ func (s *Store) Materialize(o Object, dst string) error {
 // written to meanwhile; the blob is then in quarantine.
 func (s *Store) Dematerialize(o Object, dst string) error {
 	damaged := s.verifyChanged(o)
-	entries := []manifest.Entry{{Path: ".", Digest: o.Digest}}
-	if o.Kind == Tree {
-		var err error
-		if entries, err = s.ReadTree(o.Digest); err != nil {
-			return errors.Join(damaged, err)
-		}
+	files, err := s.filesOf(o)
+	if err != nil {
+		return errors.Join(damaged, err)
 	}
-	for _, e := range entries {
-		if e.Mode != 'd' {
-			name := filepath.Join(dst, filepath.FromSlash(e.Path))
-			// A stage may have moved it; what is left goes with the folder.
-			_ = s.verified.relink(s.BlobPath(e.Digest), func() error { return faultfs.Remove(name) })
-		}
+	for _, f := range files {
+		name := filepath.Join(dst, filepath.FromSlash(f.Path))
+		// A stage may have moved it; what is left goes with the folder.
+		_ = s.verified.relink(s.BlobPath(f.Digest), func() error { return faultfs.Remove(name) })
 	}
 	return errors.Join(damaged, faultfs.RemoveAll(dst))
+}
+
+// filesOf lists the files of an object. That of a file is called ".".
+func (s *Store) filesOf(o Object) ([]manifest.Entry, error) {
+	if o.Kind == File {
+		return []manifest.Entry{{Path: ".", Digest: o.Digest}}, nil
+	}
+	entries, err := s.ReadTree(o.Digest)
+	return slices.DeleteFunc(entries, func(e manifest.Entry) bool { return e.Mode == 'd' }), err
 }
 
 // Copy makes a private, writable copy of the object at dst, which must not exist,

@@ -44,8 +44,8 @@ type Env struct {
 	// "stopped_by" and "tier" are known.
 	Note func(name, value string)
 	// Reproduce takes the program that the stage starts, so that somebody can start it
-	// by hand if it fails: in the folder dir, with the variables vars, NAME=value or
-	// the NAME of one that is to be taken from who starts it. It may be nil.
+	// by hand if it fails: in the folder dir, with the variables vars, NAME=value. The
+	// values of secrets go no further. It may be nil.
 	Reproduce func(dir string, vars, argv []string)
 	// State is where a resumable kind keeps what it could go on from; else nil.
 	State State
@@ -53,6 +53,9 @@ type Env struct {
 	// state and returns ErrStopped. A done context asks it to end at once. For other
 	// kinds it is nil.
 	Stop <-chan struct{}
+	// Kill is closed when programs that the kind has started are to end without the time
+	// that a done context leaves them. It may be nil.
+	Kill <-chan struct{}
 	// Vars are the environment variables that the stage declares for the programs
 	// that it starts. Some are secret: a kind writes no value of them anywhere.
 	Vars map[string]string

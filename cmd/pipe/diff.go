@@ -1,18 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 
 	"pipe/cache"
 	"pipe/pipeline/explain"
+	"pipe/pipeline/runner"
 )
 
 type diffCommand struct {
 	storeFlag
-	From string `arg:"" name:"run" optional:"" default:"last~1" help:"A run: an id, the beginning or end of one, last, last~1."`
-	To   string `arg:"" name:"other" optional:"" default:"last" help:"Another."`
+	From string `arg:"" name:"run" optional:"" help:"A run: an id, the beginning or end of one, last, last~1. Without one, the last two are compared."`
+	To   string `arg:"" name:"other" optional:"" help:"Another. Without it, the first is compared with the run before it of the same pipeline and profile."`
 	All  bool   `help:"List every record that changed, not the first few."`
 	JSON bool   `name:"json" help:"Print the difference as one JSON object."`
 }
@@ -23,11 +25,7 @@ func (c *diffCommand) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	from, err := findRun(store, c.From)
-	if err != nil {
-		return err
-	}
-	to, err := findRun(store, c.To)
+	from, to, err := c.runs(store)
 	if err != nil {
 		return err
 	}
@@ -50,6 +48,21 @@ func (c *diffCommand) Run(a *app) error {
 		w.stageDiff(s)
 	}
 	return nil
+}
+
+// runs finds the two that are to be compared.
+func (c *diffCommand) runs(store *cache.Store) (from, to *runner.Past, err error) {
+	if c.To == "" && c.From != "" {
+		if to, err = findRun(store, c.From); err == nil {
+			from, err = runBefore(store, to)
+		}
+		return from, to, err
+	}
+	if from, err = findRun(store, cmp.Or(c.From, "last~1")); err != nil {
+		return nil, nil, err
+	}
+	to, err = findRun(store, cmp.Or(c.To, "last"))
+	return from, to, err
 }
 
 func (w *whyWriter) stageDiff(s explain.StageDiff) {

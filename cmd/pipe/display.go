@@ -51,6 +51,8 @@ func (s *jsonSink) line(v any) {
 type display struct {
 	out      io.Writer
 	errors   io.Writer
+	notices  io.Writer // where it is said that an interrupt was heard
+	stopped  interrupted
 	failed   []runner.Event // stages, to be told of in full at the end
 	running  map[string]*runningStage
 	replayed map[string]bool // stages of which an old log was begun
@@ -58,7 +60,7 @@ type display struct {
 }
 
 func newDisplay(out, errors io.Writer) *display {
-	return &display{out: out, errors: errors, running: map[string]*runningStage{}, replayed: map[string]bool{}}
+	return &display{out: out, errors: errors, notices: errors, stopped: interrupted{}, running: map[string]*runningStage{}, replayed: map[string]bool{}}
 }
 
 type runningStage struct{ started, shown time.Time }
@@ -96,6 +98,8 @@ func (d *display) Event(e runner.Event) {
 		d.stage(e.Stage, "%s", checkText(e))
 	case "attempt_kept":
 		d.stage(e.Stage, "%s", keptText(e))
+	case "stopping":
+		fmt.Fprintf(d.notices, "pipe: stopping: waiting for %s; again to end at once\n", plural(len(e.Stages), "stage"))
 	}
 }
 
@@ -114,7 +118,11 @@ func checkText(e runner.Event) string {
 
 // keptText says where a failed attempt is, and how to do it again.
 func keptText(e runner.Event) string {
-	return fmt.Sprintf("its folder is kept: %s\nagain: %s", e.Dir, e.Command)
+	text := fmt.Sprintf("its folder is kept: %s\nagain: %s", e.Dir, e.Command)
+	if e.Why != "" {
+		text += "\nwarning: " + e.Why
+	}
+	return text
 }
 
 func (d *display) Summary(runner.Summary) {
@@ -157,6 +165,9 @@ func showField(v any) string {
 }
 
 func (d *display) end(e runner.Event) {
+	if d.stopped.before(e.Stage, e.Outcome, e.Why) {
+		return // the last line counts them
+	}
 	switch e.Outcome {
 	case runner.Ran:
 		d.stage(e.Stage, "ran in %s", seconds(e.Seconds))
@@ -309,11 +320,33 @@ func printForecasts(w io.Writer, forecasts []runner.Forecast) {
 	t.Flush()
 }
 
+// interrupted are the stages that an interrupt ended, or kept from being started.
+type interrupted map[string]bool
+
+// before takes the end of a stage, and says whether the interrupt came before its start.
+// Stages are told after those that they need.
+func (i interrupted) before(stage string, outcome runner.Outcome, why string) bool {
+	need, _ := strings.CutPrefix(why, "needs ")
+	i[stage] = outcome == runner.Interrupted || outcome == runner.Skipped && i[need]
+	return i[stage] && (outcome == runner.Skipped || why == runner.NotStarted)
+}
+
 // printSummary is the last line of a run.
 func printSummary(w io.Writer, sum runner.Summary) {
-	n := map[runner.Outcome]int{}
+	n, notStarted, stopped := map[runner.Outcome]int{}, 0, interrupted{}
 	for _, s := range sum.Stages {
-		n[s.Outcome]++
+		if stopped.before(s.Stage, s.Outcome, s.Why) {
+			notStarted++
+		} else {
+			n[s.Outcome]++
+		}
 	}
-	fmt.Fprintf(w, "\n%s\n", counts(n))
+	text := counts(n)
+	if notStarted > 0 {
+		text += fmt.Sprintf(", %d not started", notStarted)
+	}
+	fmt.Fprintf(w, "\n%s\n", strings.TrimPrefix(text, ", "))
+	if text := checkCount(sum.Checked()); text != "" {
+		fmt.Fprintln(w, text)
+	}
 }

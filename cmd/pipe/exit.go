@@ -19,7 +19,7 @@ const (
 	exitInterrupted    = 130
 )
 
-const exitCodes = `Exit codes: 0 done; 1 a stage failed; 2 usage or pipeline file; 3 a gate was not passed or what was made is worse than what is published (once), or (status --exit-code) something is stale; 5 infrastructure (disk, device); 75 another run is at it; 130 interrupted.`
+const exitCodes = `Exit codes: 0 done; 1 a stage failed, or its data is wrong, or what was looked for was found (run --check-cache: other bytes; verify: damage that is not repaired; check --strict: a warning; fmt --check: another form); 2 usage or pipeline file; 3 a gate was not passed or what was made is worse than what is published (once), or (status --exit-code) something is stale; 5 infrastructure (disk, device); 75 another run is at it; 130 interrupted.`
 
 // usageError is a mistake in the command line or the pipeline file.
 type usageError struct{ error }

@@ -53,6 +53,24 @@ func findRun(store *cache.Store, name string) (*runner.Past, error) {
 	return found[0], nil
 }
 
+// runBefore returns the newest run before one of the same pipeline and profile: one of the
+// same folder, if there is any.
+func runBefore(store *cache.Store, of *runner.Past) (*runner.Past, error) {
+	var found *runner.Past
+	older := false
+	err := runner.EachPast(store, func(p *runner.Past) bool {
+		if older && p.Start.Pipeline == of.Start.Pipeline && p.Start.Profile == of.Start.Profile && (found == nil || p.Start.Dir == of.Start.Dir) {
+			found = p
+		}
+		older = older || p.ID == of.ID
+		return found == nil || found.Start.Dir != of.Start.Dir
+	})
+	if err == nil && found == nil {
+		err = usageError{fmt.Errorf("run %s is the first of %s (%s) in the store %s: name the run to compare it with", of.ID, of.Start.Pipeline, of.Start.Profile, store.Dir())}
+	}
+	return found, err
+}
+
 // findStage returns the newest run that has the stage that a selector chooses, and the
 // stage's name.
 func findStage(store *cache.Store, selector string) (*runner.Past, string, error) {

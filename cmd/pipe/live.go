@@ -99,6 +99,7 @@ type live struct {
 func newLive(out *os.File, errors io.Writer) *live {
 	l := &live{out: out, theme: themeOf(os.Getenv), frame: frame{reflows: reflows(os.Getenv)}}
 	l.display = newDisplay(&l.printed, errors)
+	l.display.notices = &l.printed // above the frame
 	return l
 }
 

@@ -16,11 +16,18 @@ type quietSink struct {
 	now         func() time.Time
 
 	heading string
+	stopped interrupted // nil at first
+	notRun  int         // stages that an interrupt kept from being started
 	failed  []runner.Event
 }
 
 func (q *quietSink) Event(e runner.Event) {
+	if q.stopped == nil {
+		q.stopped = interrupted{}
+	}
 	switch {
+	case e.Type == "stage_end" && q.stopped.before(e.Stage, e.Outcome, e.Why):
+		q.notRun++
 	case e.Type == "run_start":
 		q.heading = fmt.Sprintf("%s (%s), %s", e.Pipeline, e.Profile, e.File)
 	case e.Type == "log" && e.Level == "warn" && !e.Replayed:
@@ -36,7 +43,7 @@ func (q *quietSink) Event(e runner.Event) {
 	case e.Type == "check" && e.Decision != "same" && e.Decision != "exempt":
 		q.say("%s: %s", e.Stage, checkText(e))
 	case e.Type == "attempt_kept":
-		q.say("%s: its folder is kept: %s", e.Stage, e.Dir)
+		q.say("%s: its folder is kept: %s%s", e.Stage, e.Dir, because(e.Why))
 	case e.Type == "publish":
 		q.publish(e)
 	}
@@ -59,6 +66,9 @@ func (q *quietSink) publish(e runner.Event) {
 
 // Summary tells of what failed, on standard error.
 func (q *quietSink) Summary(runner.Summary) {
+	if q.notRun > 0 {
+		q.say("%s not started", plural(q.notRun, "stage"))
+	}
 	for _, e := range q.failed {
 		q.say("%s: failed", e.Stage)
 		fmt.Fprintf(q.errors, "pipe: stage %q failed:\n%s\n", e.Stage, printableText(e.Error))

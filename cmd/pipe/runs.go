@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -40,7 +41,7 @@ func (c *runsCommand) Run(a *app) error {
 	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, r := range runs {
 		fmt.Fprintf(t, "%s\t%s\t%s (%s)\t%s\t%s\t%s\t%s\n", r.ID, r.Time.Local().Format("2006-01-02 15:04:05"), r.Pipeline, r.Profile,
-			r.Outcome, counts(r.Counts), seconds(r.Seconds), printable(publishedText(r.Published)))
+			r.Outcome, joined(counts(r.Counts), checkCount(r.Checked, r.Wrong)), seconds(r.Seconds), printable(publishedText(r.Published)))
 	}
 	return t.Flush()
 }
@@ -54,6 +55,19 @@ func counts(n map[runner.Outcome]int) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// checkCount is "1 of 3 stages did not make the same bytes"; nothing if all did.
+func checkCount(checked, wrong int) string {
+	if wrong == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %s did not make the same bytes", wrong, plural(checked, "stage"))
+}
+
+// joined puts what is not empty behind one another.
+func joined(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 }
 
 // publishedText lists what a run put at its place; what was there already is not new.

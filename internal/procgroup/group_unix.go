@@ -35,6 +35,9 @@ func New(cmd *exec.Cmd, grace time.Duration) *Group {
 // Watch puts the group, once the program runs, under the watchdog's eyes.
 func (g *Group) Watch() { theWatchdog.begin(g.program.Process.Pid) }
 
+// Kill ends the group, which Watch was told of, at once.
+func (g *Group) Kill() { _ = syscall.Kill(-g.program.Process.Pid, syscall.SIGKILL) }
+
 // pollPause is how often a group that was asked to end is looked at.
 const pollPause = 50 * time.Millisecond
 

@@ -22,6 +22,8 @@ type Run struct {
 	Exit      *int                   `json:"exit,omitempty"` // absent where it did not end
 	Counts    map[runner.Outcome]int `json:"counts"`
 	Seconds   float64                `json:"seconds"`
+	Checked   int                    `json:"checked,omitempty"`     // stages that --check-cache ran once more
+	Wrong     int                    `json:"other_bytes,omitempty"` // those of them that did not make the same bytes
 	Published []runner.Published     `json:"published"`
 }
 
@@ -38,6 +40,7 @@ func RunOf(p *runner.Past) Run {
 	}
 	if p.Summary != nil {
 		r.Exit, r.Outcome, end = &p.Summary.Exit, outcomeOf(p.Summary.Exit), p.Summary.Time
+		r.Checked, r.Wrong = p.Summary.Checked()
 		r.Published = append(r.Published, p.Summary.Published...)
 	}
 	r.Seconds = end.Sub(r.Time).Seconds()

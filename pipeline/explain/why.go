@@ -237,22 +237,24 @@ func (c *comparison) inputCauses(port string, old, new *instance) []Cause {
 	case a.Content != nil && b.Content != nil && a.Content.Digest == b.Content.Digest && a.Reference == b.Reference:
 		return nil
 	}
-	var causes []Cause
+	sameContent := a.Content != nil && b.Content != nil && a.Content.Digest == b.Content.Digest
 	if a.From != b.From || a.Source != b.Source {
-		causes = append(causes, Cause{What: Connection, Port: port, Place: b.At, Old: a.From + a.Source, New: b.From + b.Source,
-			Text: fmt.Sprintf("%s reads %s, and read %s", port, b.From+b.Source, a.From+a.Source)})
-	}
-	if b.From == "" {
-		if a.Content != nil && b.Content != nil && a.Content.Digest == b.Content.Digest {
-			return causes // only the reference
+		cause := Cause{What: Connection, Port: port, Place: b.At, Old: a.From + a.Source, New: b.From + b.Source,
+			Text: fmt.Sprintf("%s reads %s, and read %s", port, b.From+b.Source, a.From+a.Source)}
+		if a.From+b.From == "" && !sameContent {
+			cause.Text += ": they differ"
+			cause.Diff = maskDiff(c.contentDiff(a, b), c.mask)
 		}
-		return append(causes, Cause{What: SourceData, Port: port, Source: b.Source, Place: b.At,
-			Text: fmt.Sprintf("%s changed (input %s)", b.Source, port), Diff: maskDiff(c.contentDiff(a, b), c.mask)})
+		return []Cause{cause}
 	}
-	if a.From != b.From {
-		return causes
+	if b.From != "" {
+		return []Cause{c.upstreamCause(port, b)}
 	}
-	return append(causes, c.upstreamCause(port, b))
+	if sameContent {
+		return nil // only the reference
+	}
+	return []Cause{{What: SourceData, Port: port, Source: b.Source, Place: b.At,
+		Text: fmt.Sprintf("%s changed (input %s)", b.Source, port), Diff: maskDiff(c.contentDiff(a, b), c.mask)}}
 }
 
 // upstreamCause is the cause that another stage made, or may make, other bytes.

@@ -30,7 +30,7 @@ func (a *attempt) env() *stages.Env {
 	env := &stages.Env{
 		Out: filepath.Join(a.dir, "out"), Scratch: filepath.Join(a.dir, "scratch"),
 		Device: a.runner.Device, Workers: a.workers, Now: a.runner.Now,
-		Vars: a.world.vars, Mask: a.runner.maskWriter(),
+		Vars: a.world.vars, Mask: a.runner.maskWriter(), Kill: a.kill,
 		Log:      &a.log,
 		Progress: a.progress,
 		Attach:   a.attach, Reproduce: a.kept.reproduce,

@@ -28,7 +28,7 @@ type Event struct {
 	// --only, --downstream
 	Only       []string `json:"only,omitempty"`
 	Downstream []string `json:"downstream,omitempty"`
-	Stages     []string `json:"stages,omitempty"` // of the run, in order
+	Stages     []string `json:"stages,omitempty"` // of the run, in order; of stopping, those that are waited for
 
 	// stage_start, progress, log, retry, stage_end, publish, forecast
 	Stage   string  `json:"stage,omitempty"`
@@ -144,6 +144,21 @@ type StageResult struct {
 	Key     string  `json:"key"`
 	Why     string  `json:"why"`
 	Seconds float64 `json:"seconds"`
+	Check   string  `json:"check,omitempty"` // what --check-cache found, as a check event has it
+}
+
+// Checked counts the stages that were run once more and compared, and those of them that
+// did not make the same bytes.
+func (s Summary) Checked() (all, wrong int) {
+	for _, st := range s.Stages {
+		switch st.Check {
+		case checkedSame, checkedTier:
+			all++
+		case checkedOther, checkedFailed:
+			all, wrong = all+1, wrong+1
+		}
+	}
+	return all, wrong
 }
 
 // Published is an output that is at its place after the run.

@@ -97,6 +97,11 @@ func (r *Runner) forecast(ctx context.Context, s *pipeline.Step, records map[*pi
 		f.Prospect, f.Why = WouldRun, "asked for by --recompute"
 	case record != nil:
 		f.Prospect, f.Record, f.Why = WouldHit, record, "made "+record.Made.Time.Local().Format("2006-01-02 15:04:05")
+		if r.checks(s) && exempt(record) {
+			f.Why += "; its time budget stopped it: it is not checked"
+		} else if r.checks(s) {
+			f.Why += "; it runs once more, and the bytes are compared"
+		}
 	case why != "":
 		f.Prospect, f.Why = WouldRun, why
 	default:

@@ -56,10 +56,12 @@ func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipe
 	for range min(most, len(steps)) {
 		workers.Go(func() { q.work(ctx, soon) })
 	}
+	tellStop := q.whenStopped()
 	workers.Wait()
+	tellStop()
 	for _, s := range steps {
 		if st := q.states[s]; !st.done {
-			st.done, st.result = true, stepResult{step: s, outcome: Interrupted, why: "it was not started"}
+			st.done, st.result = true, stepResult{step: s, outcome: Interrupted, why: NotStarted}
 			if why := brokenInput(s, q.states); why != "" {
 				st.result = stepResult{step: s, outcome: Skipped, why: why}
 			}
@@ -67,6 +69,33 @@ func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipe
 		}
 	}
 	return q.states
+}
+
+// NotStarted is why a stage was interrupted that had not begun.
+const NotStarted = "it was not started"
+
+// whenStopped tells, when the run is asked to end soon, what is waited for. The function
+// that it returns ends that.
+func (q *queue) whenStopped() (end func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-q.runner.Stop:
+		case <-done:
+			return
+		}
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		e := Event{Type: "stopping"}
+		for _, s := range q.steps {
+			if st := q.states[s]; st.started && !st.done {
+				e.Stages = append(e.Stages, s.Name)
+			}
+		}
+		q.runner.emit(e)
+	}()
+	return func() { close(done); <-ended }
 }
 
 // inOrder says whether all happens in one order, nothing beside anything else: where one

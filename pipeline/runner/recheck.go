@@ -11,6 +11,7 @@ import (
 
 	"pipe/cache"
 	"pipe/internal/manifest"
+	"pipe/pipeline"
 	"pipe/stages"
 )
 
@@ -35,38 +36,52 @@ type checkError struct {
 func (e *checkError) Error() string { return "checked: " + e.text }
 func (e *checkError) Unwrap() error { return e.err }
 
+// checks says whether known results of a step are to be checked. Those of steps that
+// were not chosen are only read.
+func (r *Runner) checks(s *pipeline.Step) bool { return r.CheckCache && r.mayRun(s) }
+
 // checked is the result of a hit: if hits are to be checked, after the stage has run
-// once more.
+// once more. What keeps it from running, and is not its own doing, ends the step as it
+// would end any.
 func (a *attempt) checked(ctx context.Context, res stepResult) stepResult {
-	if !a.runner.CheckCache {
+	if !a.runner.checks(a.step) {
 		return res
 	}
-	if res.differs = a.recheck(ctx, res.record); errors.Is(res.differs, context.Canceled) {
-		res.differs = nil
-		return failed(ctx, res, context.Canceled)
+	err := a.recheck(ctx, &res)
+	if err == nil {
+		return res
 	}
-	return res
+	res.record, res.differs, res.check = nil, nil, ""
+	if damaged := (*errDamagedInput)(nil); errors.As(err, &damaged) {
+		res.damaged = damaged.from
+	}
+	return failed(ctx, res, err)
 }
 
 // recheck runs a stage whose result is known once more, in a private folder, and
-// compares the bytes. The known result stays whatever comes out. The error is for a
-// stage that makes other bytes than it made.
-func (a *attempt) recheck(ctx context.Context, known *cache.Record) error {
+// compares the bytes. The known result stays whatever comes out: res says what it is.
+func (a *attempt) recheck(ctx context.Context, res *stepResult) error {
+	known := res.record
 	e := Event{Type: "check", Stage: a.step.Name, Key: a.key.String()}
-	if known.Made.StoppedBy == stoppedByClock {
+	if exempt(known) {
+		res.check = checkedExempt
 		e.Decision, e.Why = checkedExempt, "its time budget stopped it: another run may stop elsewhere"
 		a.runner.emit(e)
 		return nil
 	}
-	again := a.again()
-	again.against, again.log.silent = known, true
 	started := a.runner.Now()
-	err := again.run(ctx, started, false)
+	again, attempts, err := a.again().withRetries(ctx, func(b *attempt) error {
+		b.against, b.log.silent = known, true
+		return b.run(ctx, started, false)
+	})
 	e.Seconds = a.runner.Now().Sub(started).Seconds()
 	tier := again.record.Made.Tier
+	damaged := (*errDamagedInput)(nil)
 	switch {
-	case ctx.Err() != nil, errors.Is(err, stages.ErrStopped):
+	case ctx.Err() != nil:
 		return context.Canceled
+	case errors.Is(err, stages.ErrStopped), errors.As(err, &damaged), err != nil && exitOf(err) != 1:
+		return err
 	case err != nil:
 		e.Decision, e.Why = checkedFailed, "it does not run any more: "+err.Error()
 	case len(again.differs) == 0:
@@ -77,12 +92,18 @@ func (a *attempt) recheck(ctx context.Context, known *cache.Record) error {
 	default:
 		e.Decision, e.Why = checkedOther, strings.Join(again.differs, "; ")
 	}
+	if attempts > 1 {
+		e.Attempt = attempts
+	}
 	a.runner.emit(e)
-	if e.Decision == checkedOther || e.Decision == checkedFailed {
-		return &checkError{e.Why, err}
+	if res.check = e.Decision; res.check == checkedOther || res.check == checkedFailed {
+		res.differs = &checkError{e.Why, err}
 	}
 	return nil
 }
+
+// exempt says whether another run need not make the bytes of a record.
+func exempt(known *cache.Record) bool { return known.Made.StoppedBy == stoppedByClock }
 
 func orNone(tier string) string {
 	if tier == "" {

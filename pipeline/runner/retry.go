@@ -45,14 +45,14 @@ func (a *attempt) withRetries(ctx context.Context, run func(a *attempt) error) (
 			return a, n, ctx.Err()
 		case <-time.After(pause):
 		}
-		a.kept.drop()
+		a.drop()
 		a = a.again()
 	}
 }
 
 // again is a fresh attempt at the same step.
 func (a *attempt) again() *attempt {
-	b := &attempt{runner: a.runner, step: a.step, workers: a.workers, release: a.release, inputs: a.inputs, world: a.world, key: a.key, preimage: a.preimage, described: a.described}
+	b := &attempt{runner: a.runner, step: a.step, workers: a.workers, release: a.release, kill: a.kill, inputs: a.inputs, world: a.world, key: a.key, preimage: a.preimage, described: a.described}
 	b.record.Preimage = a.record.Preimage
 	b.log = stageLog{runner: a.runner, stage: a.step.Name}
 	return b

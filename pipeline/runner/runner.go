@@ -317,7 +317,7 @@ func (r *Runner) summarize(ctx context.Context, steps []*pipeline.Step, states m
 		if res.differs != nil && sum.Exit != exitInterrupted {
 			sum.Exit = max(sum.Exit, exitOf(res.differs))
 		}
-		sum.Stages = append(sum.Stages, StageResult{Stage: s.Name, Outcome: res.outcome, Key: res.key, Why: why, Seconds: res.seconds})
+		sum.Stages = append(sum.Stages, StageResult{Stage: s.Name, Outcome: res.outcome, Key: res.key, Why: why, Seconds: res.seconds, Check: res.check})
 		switch {
 		case res.outcome == Interrupted:
 			sum.Exit = exitInterrupted

@@ -357,3 +357,33 @@ func TestFiguresThatJSONCannotHoldAreLeftOut(t *testing.T) {
 		t.Errorf("the stage's own list was changed: %v", values)
 	}
 }
+
+// What keeps a check from being made is no verdict on the stage.
+func TestCheckOfAKnownResultTellsTheMachinesFaultAsSuch(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		exit int
+		want string
+	}{
+		"its own":   {errors.New("no luck"), 1, "a=cached"},
+		"a device":  {fmt.Errorf("gpu: %w", stages.ErrDevice), 5, "a=failed"},
+		"full disk": {fmt.Errorf("write: %w", syscall.ENOSPC), 5, "a=failed"},
+	} {
+		b := newBench(t)
+		b.does["turn"] = func(_ context.Context, _ *stages.Env, _ int, _, out string) error {
+			if b.ran["turn"] > 1 {
+				return c.err
+			}
+			return os.WriteFile(out, nil, 0o666)
+		}
+		text := "pipeline: p\nstages:\n  a: { uses: do, with: { do: turn } }\n"
+		b.run(text, nil)
+		rec := b.run(text, func(r *Runner) { r.CheckCache = true })
+		if rec.outcomes() != c.want || rec.summary.Exit != c.exit {
+			t.Errorf("%s: got %s and exit %d, want %s and %d", name, rec.outcomes(), rec.summary.Exit, c.want, c.exit)
+		}
+		if why := rec.summary.Stages[0].Why; strings.Contains(why, "does not run any more") != (c.exit == 1) {
+			t.Errorf("%s: why is %q", name, why)
+		}
+	}
+}

@@ -21,6 +21,7 @@ type attempt struct {
 	step    *pipeline.Step
 	workers int
 	release func() // gives the step's resources back; may be called again
+	kill    <-chan struct{}
 
 	inputs    []boundInput
 	world     environment
@@ -50,8 +51,9 @@ type stepResult struct {
 	record   *cache.Record
 	inputs   []boundInput // of a hit
 	seconds  float64
-	attempts int   // that were made
-	differs  error // from what was known; the result stays
+	attempts int    // that were made
+	check    string // what a check of a hit found
+	differs  error  // from what was known; the result stays
 	err      error
 	damaged  *pipeline.Step // the step whose output is damaged and must be made again
 	twin     *pipeline.Step // the step that is making the same, and must end first
@@ -69,7 +71,7 @@ func (e *errDamagedInput) Error() string {
 // as soon as it needs them no more.
 func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record, workers int, release func()) (res stepResult) {
 	started := r.Now()
-	a := &attempt{runner: r, step: s, workers: workers, release: release}
+	a := &attempt{runner: r, step: s, workers: workers, release: release, kill: atOnce.Done()}
 	a.log = stageLog{runner: r, stage: s.Name}
 	res = stepResult{step: s}
 	defer func() { res.seconds = r.Now().Sub(started).Seconds() }()
@@ -139,7 +141,7 @@ func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records 
 		if errors.As(err, &damaged) {
 			res.damaged = damaged.from
 		}
-		a.kept.tell(a)
+		a.keep()
 		res = failed(ctx, res, err)
 		if res.outcome == Interrupted && a.state != nil && a.state.saved && !errors.Is(err, stages.ErrStopped) {
 			res.why = "the next run goes on from what it had saved"
@@ -154,14 +156,13 @@ func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records 
 // is that of a hit; else res says why a known record cannot be used.
 func (a *attempt) hit(res *stepResult) bool {
 	record, missing := a.runner.Store.Lookup(a.key)
-	for _, p := range a.step.Publish {
+	for _, port := range a.vital() {
 		if record == nil {
 			break
 		}
-		// What is to be published is about to be used: its bytes must be right.
-		if o, made := record.Outputs[p.Port]; made {
+		if o, made := record.Outputs[port]; made {
 			if err := a.runner.Store.Verify(o); err != nil {
-				record, missing = nil, fmt.Sprintf("output %s: %v", p.Port, err)
+				record, missing = nil, fmt.Sprintf("output %s: %v", port, err)
 			}
 		}
 	}
@@ -175,6 +176,22 @@ func (a *attempt) hit(res *stepResult) bool {
 		a.log.replay(record)
 	}
 	return true
+}
+
+// vital lists the outputs whose stored bytes must be right for a hit: what is to be
+// published is about to be used, and what others are compared with must be what was made.
+func (a *attempt) vital() []string {
+	var ports []string
+	if a.runner.checks(a.step) {
+		for _, o := range a.step.Outputs {
+			ports = append(ports, o.Name)
+		}
+		return ports
+	}
+	for _, p := range a.step.Publish {
+		ports = append(ports, p.Port)
+	}
+	return ports
 }
 
 // failed is the result of a step that ended with err. What ends with the run was

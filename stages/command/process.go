@@ -52,22 +52,11 @@ func environment(env *stages.Env, p Params, in map[string]stages.Input, out map[
 	return vars
 }
 
-// reproduce tells how to start the program by hand. What the stage's environment takes
-// from pipe's own is named and not told: it may be secret.
+// reproduce tells how to start the program by hand.
 func reproduce(env *stages.Env, argv, vars []string) {
-	if env.Reproduce == nil {
-		return
+	if env.Reproduce != nil {
+		env.Reproduce(env.Scratch, slices.Sorted(slices.Values(vars)), argv)
 	}
-	told := make([]string, len(vars))
-	for i, v := range vars {
-		told[i] = v
-		name, _, _ := strings.Cut(v, "=")
-		if _, declared := env.Vars[name]; declared || inherited(name) {
-			told[i] = name
-		}
-	}
-	slices.Sort(told)
-	env.Reproduce(env.Scratch, told, argv)
 }
 
 // execute runs a program in the scratch folder, its output line by line in the
@@ -95,6 +84,15 @@ func execute(ctx context.Context, env *stages.Env, argv, vars []string) error {
 	stopped := false
 	if err = cmd.Start(); err == nil {
 		group.Watch()
+		ended := make(chan struct{})
+		defer close(ended)
+		go func() {
+			select {
+			case <-env.Kill:
+				group.Kill()
+			case <-ended:
+			}
+		}()
 		stopped, err = waitOrStop(cmd, env.Stop)
 	}
 	left := group.End() && err == nil

@@ -21,6 +21,7 @@ type Group struct {
 // program is to be started and waited for with the goroutine locked to its thread: the kernel ends the program when the
 // thread that started it ends.
 func New(cmd *exec.Cmd, grace time.Duration) *Group {
+	theWatchdog.prepare() // a program must not live before it does
 	g := &Group{program: cmd, grace: grace}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	endWithParent(cmd.SysProcAttr)

@@ -33,6 +33,14 @@ while read -r change group; do
 done
 for g in $groups; do kill -s KILL -- "-$g"; done`
 
+func (w *watchdog) prepare() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.leash == nil {
+		w.start()
+	}
+}
+
 // begin and end tell of a group.
 func (w *watchdog) begin(group int) { w.tell(group, true) }
 func (w *watchdog) end(group int)   { w.tell(group, false) }

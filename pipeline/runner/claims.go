@@ -11,8 +11,9 @@ import (
 // part of a key: two steps may be one action, above all in a matrix, and the second is
 // not to run beside the first, nor to hold what it needs while it waits.
 type claims struct {
-	mu sync.Mutex
-	of map[cache.Key]*pipeline.Step
+	mu   sync.Mutex
+	of   map[cache.Key]*pipeline.Step
+	made map[cache.Key]bool // in this run: even --recompute does not make them twice
 }
 
 // take claims keys for a step, all or none. It returns the step that has one of them.
@@ -25,7 +26,7 @@ func (c *claims) take(s *pipeline.Step, keys []cache.Key) (other *pipeline.Step)
 		}
 	}
 	if c.of == nil {
-		c.of = map[cache.Key]*pipeline.Step{}
+		c.of, c.made = map[cache.Key]*pipeline.Step{}, map[cache.Key]bool{}
 	}
 	for _, k := range keys {
 		c.of[k] = s
@@ -39,4 +40,16 @@ func (c *claims) give(keys []cache.Key) {
 	for _, k := range keys {
 		delete(c.of, k)
 	}
+}
+
+func (c *claims) done(k cache.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.made[k] = true
+}
+
+func (c *claims) isDone(k cache.Key) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.made[k]
 }

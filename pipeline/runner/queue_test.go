@@ -194,6 +194,25 @@ stages:
 	}
 }
 
+func TestEqualStagesAreRecomputedOnce(t *testing.T) {
+	b := newBench(t)
+	var made atomic.Int32
+	b.does["some"] = func(_ context.Context, _ *stages.Env, _ int, _, out string) error {
+		return os.WriteFile(out, fmt.Append(nil, made.Add(1)), 0o666)
+	}
+	const text = `
+pipeline: p
+stages:
+  first: { uses: do, with: { do: some } }
+  second: { uses: do, with: { do: some } }
+`
+	b.run(text, nil)
+	rec := b.run(text, func(r *Runner) { r.Jobs, r.Machine.CPU, r.Recompute = 2, 2, []string{"first", "second"} })
+	if rec.summary.Exit != 0 || made.Load() != 2 {
+		t.Errorf("made %d times in two runs: %s", made.Load(), rec.outcomes())
+	}
+}
+
 func TestManyEqualStagesEndAsOne(t *testing.T) {
 	for seed := range uint32(6) {
 		text, _ := random(40, seed)

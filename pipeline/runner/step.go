@@ -91,7 +91,7 @@ func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records 
 	}
 	a.key, a.preimage = makeKey(s, a.inputs, a.world)
 	res.key = a.key.String()
-	recompute := r.isRecomputed(s)
+	recompute := r.isRecomputed(s) && !r.claims.isDone(a.key)
 	if !recompute && a.hit(&res) {
 		return a.checked(ctx, res)
 	}
@@ -149,6 +149,7 @@ func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records 
 		return res
 	}
 	res.outcome, res.record = Ran, &a.record
+	r.claims.done(a.key)
 	return res
 }
 

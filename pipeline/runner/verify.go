@@ -49,12 +49,17 @@ func CheckPlaces(ctx context.Context, places []PublishedPlace, looked func(path 
 	return bad, nil
 }
 
-// Restore puts what is published back as it was, from the store.
+// Restore puts what is published back as it was, from the store. A file that holds another
+// result is left alone.
 func (b BadPlace) Restore(ctx context.Context, store *cache.Store) error {
 	if !b.Place.Folder {
 		o := cache.Object{Kind: cache.File, Digest: b.Digest}
 		if err := store.Verify(o); err != nil {
 			return err
+		}
+		// A run of which no history tells may have put it there.
+		if now, _, err := cache.Measure(ctx, b.Path); err == nil && now.Digest != b.Digest && store.Has(now) {
+			return errors.New("it holds another result that the store knows; pipe run puts there what its pipeline makes now")
 		}
 		return store.Place(o, b.Path)
 	}

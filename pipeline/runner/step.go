@@ -106,6 +106,8 @@ func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records 
 		return res
 	}
 	defer r.claims.give(claimed)
+	twinMade := r.claims.isDone(a.key) // since we looked
+	recompute = recompute && !twinMade
 	unlock, err := r.lockKey(ctx, a.key, func(holder string) {
 		a.log.Info("another run computes this stage; waiting for it", "holder", holder)
 	})
@@ -114,7 +116,9 @@ func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records 
 	}
 	defer unlock()
 	if !recompute && a.hit(&res) { // while we waited
-		res.why = "computed by another run"
+		if !twinMade {
+			res.why = "computed by another run"
+		}
 		return res
 	}
 	switch {

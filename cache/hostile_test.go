@@ -83,7 +83,7 @@ func (b *sandbox) around(t *testing.T) string {
 // plant puts a record of one output into the store, whatever the output says.
 func (b *sandbox) plant(t *testing.T, output string) Key {
 	t.Helper()
-	key, _ := MakeKey(exampleAction())
+	key := MakeKey(exampleAction())
 	body := fmt.Appendf(nil, `{"key":"%s","kind":"k","version":"1","outputs":{"out":%s}}`+"\n", key, output)
 	sum := sha256.Sum256(body)
 	place := b.actionPath(key)

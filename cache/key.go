@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,12 +15,11 @@ import (
 // string, Digest, []Value or map[string]Value. Nothing else can be encoded.
 type Value = any
 
-// Description is all of an action but the content of its inputs. Its digest is
-// the action's family.
+// Description is all of an action but its inputs. With their ports its digest is the
+// action's family.
 type Description struct {
 	Kind, Version string
 	Params        map[string]Value
-	Inputs        []string    // connected ports, sorted
 	Outputs       [][2]string // port name, "file" or "folder"
 
 	// What is declared of the world outside. An empty one is no part of the encoding.
@@ -28,73 +28,96 @@ type Description struct {
 	Secrets []string         // variables, sorted; never their values
 }
 
-func (d Description) value() Value {
-	inputs := make([]Value, len(d.Inputs))
-	for i, name := range d.Inputs {
-		inputs[i] = name
-	}
-	outputs := make([]Value, len(d.Outputs))
-	for i, o := range d.Outputs {
-		outputs[i] = []Value{o[0], o[1]}
-	}
-	v := map[string]Value{"kind": d.Kind, "version": d.Version, "params": d.Params, "inputs": inputs, "outputs": outputs}
-	if len(d.Env) > 0 {
-		v["env"] = d.Env
-	}
-	if len(d.Tools) > 0 {
-		v["tools"] = d.Tools
-	}
-	if len(d.Secrets) > 0 {
-		secrets := make([]Value, len(d.Secrets))
-		for i, name := range d.Secrets {
-			secrets[i] = name
-		}
-		v["secrets"] = secrets
-	}
-	return v
-}
-
-func inputsValue(inputs map[string]InputContent) map[string]Value {
-	in := make(map[string]Value, len(inputs))
-	for port, c := range inputs {
-		entry := map[string]Value{"kind": string(c.Object.Kind), "digest": c.Object.Digest}
-		if c.Reference != "" {
-			entry["reference"] = c.Reference
-		}
-		in[port] = entry
-	}
-	return in
-}
-
 // InputContent is what is at an input port.
 type InputContent struct {
+	Port      string
 	Object    Object
 	Reference string // of builtin: and hf: sources, where the port asks for it
 }
 
-// MakeKey returns the key of an action and its pre-image. It panics on a Value
-// that cannot be encoded, which is a bug.
-func MakeKey(d Description, inputs map[string]InputContent) (Key, []byte) {
-	var one, other [usualText]byte
-	hashed := AppendValue(append(one[:0], familyMagic...), d.value())
-	family, description := sha256.Sum256(hashed), hashed[len(familyMagic):]
-	hashed = AppendValue(append(append(other[:0], keyMagic...), family[:]...), inputsValue(inputs))
-	key, in := sha256.Sum256(hashed), hashed[len(keyMagic)+len(family):]
+// MakeKey returns the key of an action; its inputs may stand in any order. It panics on
+// a Value that cannot be encoded, which is a bug.
+func MakeKey(d Description, inputs []InputContent) Key {
+	return named(keyMagic, d, byPort(inputs))
+}
 
-	// The pre-image is a map like any other, of what is encoded already.
-	preimage := append(make([]byte, 0, len(description)+len(in)+32), 'm', 0, 0, 0, 2)
-	preimage = append(appendString(preimage, "description"), description...)
-	return key, append(appendString(preimage, "inputs"), in...)
+// Preimage returns what the key of an action is made of, encoded.
+func Preimage(d Description, inputs []InputContent) []byte {
+	inputs = byPort(inputs)
+	b := appendCount(make([]byte, 0, usualText), 'm', 2)
+	b = d.appendTo(appendString(b, "description"), inputs)
+	return appendInputs(appendString(b, "inputs"), inputs)
 }
 
 const (
-	familyMagic = "pipe family 1\n"
-	keyMagic    = "pipe key 1\n"
-	usualText   = 1 << 10 // bytes that most descriptions and inputs take less than
+	familyMagic   = "pipe family 1\n"
+	keyMagic      = "pipe key 1\n"
+	stateKeyMagic = "pipe state 1\n"
+	usualText     = 1 << 10 // bytes that most descriptions and inputs take less than
 )
 
-func (d Description) family() [sha256.Size]byte {
-	return sha256.Sum256(AppendValue([]byte(familyMagic), d.value()))
+// named is the digest of an action's family and of what is at its inputs, for one use.
+func named(magic string, d Description, inputs []InputContent) Key {
+	var text [usualText]byte // which need not leave the stack
+	family := sha256.Sum256(d.appendTo(append(text[:0], familyMagic...), inputs))
+	return sha256.Sum256(appendInputs(append(append(text[:0], magic...), family[:]...), inputs))
+}
+
+func byPort(inputs []InputContent) []InputContent {
+	order := func(a, b InputContent) int { return strings.Compare(a.Port, b.Port) }
+	if !slices.IsSortedFunc(inputs, order) {
+		inputs = slices.SortedFunc(slices.Values(inputs), order)
+	}
+	return inputs
+}
+
+// appendTo appends the description of an action with such inputs, as AppendValue would if
+// it were a map.
+func (d Description) appendTo(b []byte, inputs []InputContent) []byte {
+	count := 5
+	for _, more := range []int{len(d.Env), len(d.Tools), len(d.Secrets)} {
+		count += min(more, 1)
+	}
+	b = appendCount(b, 'm', count)
+	if len(d.Env) > 0 {
+		b = AppendValue(appendString(b, "env"), d.Env)
+	}
+	b = appendCount(appendString(b, "inputs"), 'l', len(inputs))
+	for _, in := range inputs {
+		b = appendText(b, in.Port)
+	}
+	b = appendText(appendString(b, "kind"), d.Kind)
+	b = appendCount(appendString(b, "outputs"), 'l', len(d.Outputs))
+	for _, o := range d.Outputs {
+		b = appendText(appendText(appendCount(b, 'l', len(o)), o[0]), o[1])
+	}
+	b = AppendValue(appendString(b, "params"), d.Params)
+	if len(d.Secrets) > 0 {
+		b = appendCount(appendString(b, "secrets"), 'l', len(d.Secrets))
+		for _, name := range d.Secrets {
+			b = appendText(b, name)
+		}
+	}
+	if len(d.Tools) > 0 {
+		b = AppendValue(appendString(b, "tools"), d.Tools)
+	}
+	return appendText(appendString(b, "version"), d.Version)
+}
+
+// appendInputs appends what is at the inputs, which are in order, as AppendValue would a
+// map of maps.
+func appendInputs(b []byte, inputs []InputContent) []byte {
+	b = appendCount(b, 'm', len(inputs))
+	for _, in := range inputs {
+		count := 2 + min(len(in.Reference), 1)
+		b = appendCount(appendString(b, in.Port), 'm', count)
+		b = append(append(appendString(b, "digest"), 'h'), in.Object.Digest[:]...)
+		b = appendText(appendString(b, "kind"), string(in.Object.Kind))
+		if in.Reference != "" {
+			b = appendText(appendString(b, "reference"), in.Reference)
+		}
+	}
+	return b
 }
 
 // AppendValue appends the encoding of v (docs/cache-format.md, "E").
@@ -117,17 +140,17 @@ func AppendValue(b []byte, v Value) []byte {
 		}
 		return binary.BigEndian.AppendUint64(append(b, 'd'), math.Float64bits(v+0)) // -0 + 0 = 0
 	case string:
-		return appendString(append(b, 's'), v)
+		return appendText(b, v)
 	case Digest:
 		return append(append(b, 'h'), v[:]...)
 	case []Value:
-		b = binary.BigEndian.AppendUint32(append(b, 'l'), uint32(len(v)))
+		b = appendCount(b, 'l', len(v))
 		for _, item := range v {
 			b = AppendValue(b, item)
 		}
 		return b
 	case map[string]Value:
-		b = binary.BigEndian.AppendUint32(append(b, 'm'), uint32(len(v)))
+		b = appendCount(b, 'm', len(v))
 		names := make([]string, 0, 8) // which need not leave the stack
 		for name := range v {
 			names = append(names, name)
@@ -140,6 +163,14 @@ func AppendValue(b []byte, v Value) []byte {
 	}
 	panic(fmt.Sprintf("internal error: cache: a key holds a %T", v))
 }
+
+// appendCount begins a list or a map.
+func appendCount(b []byte, tag byte, n int) []byte {
+	return binary.BigEndian.AppendUint32(append(b, tag), uint32(n))
+}
+
+// appendText appends a string as a Value, appendString as a map's key.
+func appendText(b []byte, s string) []byte { return appendString(append(b, 's'), s) }
 
 func appendString(b []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)

@@ -16,24 +16,25 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-func exampleAction() (Description, map[string]InputContent) {
+func exampleAction() (Description, []InputContent) {
 	return Description{
 			Kind: "train-qlora", Version: "3+ops1",
 			Params: map[string]Value{
 				"learning_rate": 2e-3, "max_epochs": int64(5), "time_budget": 90 * time.Minute, "on": true, "off": false, "none": nil,
 				"targets": []Value{"q_proj", "v_proj"}, "health": map[string]Value{"loss": []Value{0.08, 0.25}}, "zero": negativeZero(),
 			},
-			Inputs: []string{"base", "tokens"}, Outputs: [][2]string{{"checkpoints", "folder"}, {"metrics", "file"}},
-		}, map[string]InputContent{
-			"base":   {Object: Object{Kind: Tree, Digest: manifest.Sum([]byte("base")), Size: 7}, Reference: "builtin:tiny-mistral"},
-			"tokens": {Object: Object{Kind: File, Digest: manifest.Sum([]byte("tokens"))}},
+			Outputs: [][2]string{{"checkpoints", "folder"}, {"metrics", "file"}},
+		}, []InputContent{
+			{Port: "base", Object: Object{Kind: Tree, Digest: manifest.Sum([]byte("base")), Size: 7}, Reference: "builtin:tiny-mistral"},
+			{Port: "tokens", Object: Object{Kind: File, Digest: manifest.Sum([]byte("tokens"))}},
 		}
 }
 
 func negativeZero() float64 { z := 0.0; return -z }
 
 func TestKeyIsPinned(t *testing.T) {
-	key, pre := MakeKey(exampleAction())
+	d, inputs := exampleAction()
+	key, pre := MakeKey(d, inputs), Preimage(d, inputs)
 	got := fmt.Sprintf("key %s\npreimage %x\n", key, pre)
 	if *update {
 		if err := os.WriteFile("testdata/key.golden", []byte(got), 0o666); err != nil {
@@ -55,14 +56,14 @@ func worldKey() (Key, []byte) {
 	d.Env = map[string]Value{"FLAVOUR": "mint", "UNSET": nil}
 	d.Tools = map[string]Value{"python3": manifest.Sum([]byte("python"))}
 	d.Secrets = []string{"HF_TOKEN"}
-	return MakeKey(d, inputs)
+	return MakeKey(d, inputs), Preimage(d, inputs)
 }
 
 func TestWorldOutsideIsKeyedOnlyWhereDeclared(t *testing.T) {
 	d, inputs := exampleAction()
-	plain, _ := MakeKey(d, inputs)
+	plain := MakeKey(d, inputs)
 	d.Env, d.Tools, d.Secrets = map[string]Value{}, map[string]Value{}, []string{}
-	if empty, _ := MakeKey(d, inputs); empty != plain {
+	if empty := MakeKey(d, inputs); empty != plain {
 		t.Error("an empty declaration moves the key")
 	}
 	keys := map[Key]string{plain: "nothing"}
@@ -78,13 +79,13 @@ func TestWorldOutsideIsKeyedOnlyWhereDeclared(t *testing.T) {
 	} {
 		d.Env, d.Tools, d.Secrets = nil, nil, nil
 		change()
-		key, pre := MakeKey(d, inputs)
+		key, pre := MakeKey(d, inputs), Preimage(d, inputs)
 		if other, ok := keys[key]; ok {
 			t.Errorf("%s and %s have one key", name, other)
 		}
 		keys[key] = name
-		if _, err := ParseValue(pre); err != nil {
-			t.Errorf("%s: %v", name, err)
+		if v, err := ParseValue(pre); err != nil || !bytes.Equal(AppendValue(nil, v), pre) {
+			t.Errorf("%s: the pre-image is no Value in its one form (%v)", name, err)
 		}
 	}
 }
@@ -104,30 +105,32 @@ func TestWorldKeyIsPinned(t *testing.T) {
 }
 
 func TestKeyDependsOnEveryPart(t *testing.T) {
-	base, _ := MakeKey(exampleAction())
-	for name, change := range map[string]func(*Description, map[string]InputContent){
-		"kind":      func(d *Description, _ map[string]InputContent) { d.Kind = "x" },
-		"version":   func(d *Description, _ map[string]InputContent) { d.Version = "4" },
-		"param":     func(d *Description, _ map[string]InputContent) { d.Params["max_epochs"] = int64(6) },
-		"type":      func(d *Description, _ map[string]InputContent) { d.Params["max_epochs"] = 5.0 },
-		"no param":  func(d *Description, _ map[string]InputContent) { delete(d.Params, "none") },
-		"output":    func(d *Description, _ map[string]InputContent) { d.Outputs[0][1] = "file" },
-		"port":      func(d *Description, _ map[string]InputContent) { d.Inputs[0] = "bass" },
-		"content":   func(_ *Description, in map[string]InputContent) { in["tokens"] = in["base"] },
-		"reference": func(_ *Description, in map[string]InputContent) { c := in["base"]; c.Reference = ""; in["base"] = c },
+	base := MakeKey(exampleAction())
+	for name, change := range map[string]func(*Description, []InputContent){
+		"kind":      func(d *Description, _ []InputContent) { d.Kind = "x" },
+		"version":   func(d *Description, _ []InputContent) { d.Version = "4" },
+		"param":     func(d *Description, _ []InputContent) { d.Params["max_epochs"] = int64(6) },
+		"type":      func(d *Description, _ []InputContent) { d.Params["max_epochs"] = 5.0 },
+		"no param":  func(d *Description, _ []InputContent) { delete(d.Params, "none") },
+		"output":    func(d *Description, _ []InputContent) { d.Outputs[0][1] = "file" },
+		"port":      func(_ *Description, in []InputContent) { in[0].Port = "bass" },
+		"content":   func(_ *Description, in []InputContent) { in[1].Object = in[0].Object },
+		"reference": func(_ *Description, in []InputContent) { in[0].Reference = "" },
 	} {
 		d, in := exampleAction()
 		change(&d, in)
-		if key, _ := MakeKey(d, in); key == base {
+		if key := MakeKey(d, in); key == base {
 			t.Errorf("%s: the key did not change", name)
 		}
 	}
 	d, in := exampleAction()
-	c := in["base"]
-	c.Object.Size = 99
-	in["base"] = c
-	if key, _ := MakeKey(d, in); key != base {
+	in[0].Object.Size = 99
+	if key := MakeKey(d, in); key != base {
 		t.Error("the key depends on a size")
+	}
+	in[0], in[1] = in[1], in[0]
+	if key := MakeKey(d, in); key != base || in[0].Port != "tokens" {
+		t.Error("the key depends on the order of inputs, or they were moved")
 	}
 }
 
@@ -171,7 +174,7 @@ func TestEncodingRoundTrips(t *testing.T) {
 }
 
 func FuzzParseValue(f *testing.F) {
-	_, pre := MakeKey(exampleAction())
+	pre := Preimage(exampleAction())
 	f.Add(pre)
 	f.Add([]byte("m\x00\x00\x00\x01\x00\x00\x00\x01an"))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -22,9 +22,8 @@ import (
 
 // StateKey names the state of a resumable action. d's parameters are those of the
 // action less the ones that only say when to stop.
-func StateKey(d Description, inputs map[string]InputContent) Key {
-	family, in := d.family(), inputsValue(inputs)
-	return Key(sha256.Sum256(AppendValue(append([]byte("pipe state 1\n"), family[:]...), in)))
+func StateKey(d Description, inputs []InputContent) Key {
+	return named(stateKeyMagic, d, byPort(inputs))
 }
 
 // State is what an unfinished action has kept, to be gone on from. It is the

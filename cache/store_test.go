@@ -127,7 +127,7 @@ func TestDamagedBlobIsFoundAndMovedAway(t *testing.T) {
 }
 
 func exampleRecord(s *Store, t *testing.T) *Record {
-	key, _ := MakeKey(exampleAction())
+	key := MakeKey(exampleAction())
 	return &Record{Key: key, Kind: "k", Version: "1", Outputs: map[string]Object{"out": storeFolder(t, s)}, Made: Made{Time: time.Unix(0, 0).UTC()}}
 }
 
@@ -265,7 +265,7 @@ func TestChangedSeesEditsAndForgivesTouch(t *testing.T) {
 
 func TestLockKeyLetsOneInAtATime(t *testing.T) {
 	s := openTest(t)
-	key, _ := MakeKey(exampleAction())
+	key := MakeKey(exampleAction())
 	var inside, most int
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -316,7 +316,7 @@ func TestSweepRemovesOnlyAbandonedAttempts(t *testing.T) {
 }
 
 func FuzzParseRecord(f *testing.F) {
-	key, _ := MakeKey(exampleAction())
+	key := MakeKey(exampleAction())
 	b, _ := EncodeRecord(&Record{Key: key, Kind: "k", Version: "1", Outputs: map[string]Object{"o": {Kind: File, Size: 3}}})
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -327,7 +327,7 @@ func FuzzParseRecord(f *testing.F) {
 }
 
 func TestRecordBytesArePinned(t *testing.T) {
-	key, _ := MakeKey(exampleAction())
+	key := MakeKey(exampleAction())
 	log := manifest.Sum([]byte("log"))
 	b, err := EncodeRecord(&Record{Key: key, Kind: "train-qlora", Version: "3+ops1", Withheld: "no",
 		Outputs:     map[string]Object{"metrics": {Kind: File, Digest: manifest.Sum([]byte("m")), Size: 9}, "checkpoints": {Kind: Tree, Digest: manifest.Sum([]byte("c")), Size: 10}},

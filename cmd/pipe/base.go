@@ -103,8 +103,8 @@ func (a *app) findPlainBase(store *cache.Store, base chat.Base, with string) (ca
 	if err := problems.Err(); err != nil {
 		return cache.Object{}, usageError{err}
 	}
-	record, err := runner.FindResult(store, kind, params, map[string]cache.InputContent{
-		"base": {Object: cache.Object{Kind: cache.Tree, Digest: digest}},
+	record, err := runner.FindResult(store, kind, params, []cache.InputContent{
+		{Port: "base", Object: cache.Object{Kind: cache.Tree, Digest: digest}},
 	})
 	if err != nil {
 		return cache.Object{}, usageError{fmt.Errorf("the base of the adapter is a folder (%s) that this store has not quantised; pass it: --base DIR", digest.Short())}

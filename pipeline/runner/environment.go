@@ -76,6 +76,9 @@ func (r *Runner) mask() *redact.Mask {
 
 // environment looks up what a step declares.
 func (r *Runner) environment(ctx context.Context, s *pipeline.Step) (environment, error) {
+	if len(s.Env)+len(s.Secrets)+len(s.Tools) == 0 {
+		return environment{}, nil
+	}
 	e := environment{vars: map[string]string{}, secrets: map[string]string{}, env: map[string]cache.Value{}, tools: map[string]cache.Pin{}}
 	for _, v := range s.Env {
 		value, set := r.lookupEnv(v.Name)

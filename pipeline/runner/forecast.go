@@ -89,7 +89,7 @@ func (r *Runner) forecast(ctx context.Context, s *pipeline.Step, records map[*pi
 		f.Prospect, f.Why = WouldNot, err.Error()
 		return f
 	}
-	key, preimage := makeKey(s, inputs, env)
+	key := makeKey(s, inputs, env)
 	f.Key = key.String()
 	record, why := r.Store.Lookup(key)
 	switch {
@@ -105,7 +105,7 @@ func (r *Runner) forecast(ctx context.Context, s *pipeline.Step, records map[*pi
 	case why != "":
 		f.Prospect, f.Why = WouldRun, why
 	default:
-		f.Prospect, f.Why = WouldRun, r.explain(s, inputs, preimage)
+		f.Prospect, f.Why = WouldRun, r.explain(s, inputs, makePreimage(s, inputs, env))
 	}
 	return f
 }

@@ -71,10 +71,9 @@ func (r *Runner) describeNow(ctx context.Context, s *pipeline.Step) cache.Value 
 	env, _ := r.environment(ctx, s) // what cannot be had is missing in the answer, too
 	var inputs []boundInput
 	for _, in := range s.Inputs {
-		inputs = append(inputs, boundInput{input: in})
+		inputs = append(inputs, boundInput{input: in, content: cache.InputContent{Port: in.Port.Name}})
 	}
-	_, preimage := makeKey(s, inputs, env)
-	v, err := cache.ParseValue(preimage)
+	v, err := cache.ParseValue(makePreimage(s, inputs, env))
 	if err != nil {
 		panic("internal error: runner: " + err.Error())
 	}

@@ -3,8 +3,6 @@ package runner
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 
 	"pipe/cache"
 	"pipe/pipeline"
@@ -37,7 +35,7 @@ func (e *errNoOutput) Error() string {
 func (r *Runner) bindInputs(ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record) ([]boundInput, error) {
 	bound := make([]boundInput, 0, len(s.Inputs))
 	for _, in := range s.Inputs {
-		b := boundInput{input: in}
+		b := boundInput{input: in, content: cache.InputContent{Port: in.Port.Name}}
 		switch {
 		case in.Gathered != nil:
 			var err error
@@ -57,7 +55,7 @@ func (r *Runner) bindInputs(ctx context.Context, s *pipeline.Step, records map[*
 				return nil, err
 			}
 			b.pin = &pin
-			b.content = cache.InputContent{Object: pin.Object, Reference: pin.Reference}
+			b.content.Object, b.content.Reference = pin.Object, pin.Reference
 		}
 		bound = append(bound, b)
 	}
@@ -87,27 +85,35 @@ func (r *Runner) pin(ctx context.Context, in pipeline.Input) (source.Pin, error)
 	return pin, nil
 }
 
-// makeKey returns the key of a step and its pre-image.
-func makeKey(s *pipeline.Step, inputs []boundInput, env environment) (cache.Key, []byte) {
-	contents := contentsOf(inputs)
-	d := describe(s.Kind, s.Params, s.Outputs, contents)
-	env.addTo(&d)
-	return cache.MakeKey(d, contents)
+// makeKey returns the key of a step.
+func makeKey(s *pipeline.Step, inputs []boundInput, env environment) cache.Key {
+	var room [8]cache.InputContent // which need not leave the stack
+	return cache.MakeKey(describe(s, env), contentsOf(room[:0], inputs))
 }
 
-// contentsOf returns inputs by port.
-func contentsOf(inputs []boundInput) map[string]cache.InputContent {
-	contents := make(map[string]cache.InputContent, len(inputs))
-	for _, in := range inputs {
-		contents[in.input.Port.Name] = in.content
+// makePreimage returns what the key of a step is made of.
+func makePreimage(s *pipeline.Step, inputs []boundInput, env environment) []byte {
+	return cache.Preimage(describe(s, env), contentsOf(nil, inputs))
+}
+
+// contentsOf appends what is at inputs.
+func contentsOf(contents []cache.InputContent, inputs []boundInput) []cache.InputContent {
+	for i := range inputs {
+		contents = append(contents, inputs[i].content)
 	}
 	return contents
 }
 
-// describe returns what an action's key is made of but the content of its inputs and
-// what the stage declares of the world outside.
-func describe(kind *stages.Kind, params stages.Params, outputs []stages.OutputPort, contents map[string]cache.InputContent) cache.Description {
-	d := cache.Description{Kind: kind.Name, Version: kind.Version, Params: params.Key(), Inputs: slices.Sorted(maps.Keys(contents))}
+// describe returns what an action's key is made of but its inputs.
+func describe(s *pipeline.Step, env environment) cache.Description {
+	d := describeKind(s.Kind, s.Params, s.Outputs)
+	env.addTo(&d)
+	return d
+}
+
+// describeKind is describe but for what the stage declares of the world outside.
+func describeKind(kind *stages.Kind, params stages.Params, outputs []stages.OutputPort) cache.Description {
+	d := cache.Description{Kind: kind.Name, Version: kind.Version, Params: params.Key(), Outputs: make([][2]string, 0, len(outputs))}
 	for _, o := range outputs {
 		form := o.Type()
 		if kind.Open {

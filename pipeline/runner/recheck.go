@@ -40,14 +40,10 @@ func (e *checkError) Unwrap() error { return e.err }
 // were not chosen are only read.
 func (r *Runner) checks(s *pipeline.Step) bool { return r.CheckCache && r.mayRun(s) }
 
-// checked is the result of a hit: if hits are to be checked, after the stage has run
-// once more. What keeps it from running, and is not its own doing, ends the step as it
+// checked is the result of a hit after the stage has run once more. What keeps it from running, and is not its own doing, ends the step as it
 // would end any.
-func (a *attempt) checked(ctx context.Context, res stepResult) stepResult {
-	if !a.runner.checks(a.step) {
-		return res
-	}
-	err := a.recheck(ctx, &res)
+func (t *task) checked(ctx context.Context, res stepResult) stepResult {
+	err := t.recheck(ctx, &res)
 	if err == nil {
 		return res
 	}
@@ -60,21 +56,21 @@ func (a *attempt) checked(ctx context.Context, res stepResult) stepResult {
 
 // recheck runs a stage whose result is known once more, in a private folder, and
 // compares the bytes. The known result stays whatever comes out: res says what it is.
-func (a *attempt) recheck(ctx context.Context, res *stepResult) error {
+func (t *task) recheck(ctx context.Context, res *stepResult) error {
 	known := res.record
-	e := Event{Type: "check", Stage: a.step.Name, Key: a.key.String()}
+	e := Event{Type: "check", Stage: t.step.Name, Key: t.key.String()}
 	if exempt(known) {
 		res.check = checkedExempt
 		e.Decision, e.Why = checkedExempt, "its time budget stopped it: another run may stop elsewhere"
-		a.runner.emit(e)
+		t.runner.emit(e)
 		return nil
 	}
-	started := a.runner.Now()
-	again, attempts, err := a.again().withRetries(ctx, func(b *attempt) error {
+	started := t.runner.Now()
+	again, attempts, err := t.attempt().withRetries(ctx, func(b *attempt) error {
 		b.against, b.log.silent = known, true
 		return b.run(ctx, started, false)
 	})
-	e.Seconds = a.runner.Now().Sub(started).Seconds()
+	e.Seconds = t.runner.Now().Sub(started).Seconds()
 	tier := again.record.Made.Tier
 	damaged := (*errDamagedInput)(nil)
 	switch {
@@ -95,7 +91,7 @@ func (a *attempt) recheck(ctx context.Context, res *stepResult) error {
 	if attempts > 1 {
 		e.Attempt = attempts
 	}
-	a.runner.emit(e)
+	t.runner.emit(e)
 	if res.check = e.Decision; res.check == checkedOther || res.check == checkedFailed {
 		res.differs = &checkError{e.Why, err}
 	}

@@ -52,7 +52,7 @@ func (a *attempt) withRetries(ctx context.Context, run func(a *attempt) error) (
 
 // again is a fresh attempt at the same step.
 func (a *attempt) again() *attempt {
-	b := &attempt{runner: a.runner, step: a.step, workers: a.workers, release: a.release, kill: a.kill, inputs: a.inputs, world: a.world, key: a.key, preimage: a.preimage, described: a.described}
+	b := &attempt{task: a.task, preimage: a.preimage, described: a.described}
 	b.record.Preimage = a.record.Preimage
 	b.log = stageLog{runner: a.runner, stage: a.step.Name}
 	return b

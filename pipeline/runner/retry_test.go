@@ -221,7 +221,7 @@ func TestSecretsAreNotInWhatAStageSaysByItself(t *testing.T) {
 
 func TestLeaksAreFoundAcrossChunks(t *testing.T) {
 	dir := t.TempDir()
-	a := &attempt{dir: dir, world: environment{secrets: map[string]string{"LONG": strings.Repeat("ab", 40), "TOKEN": "hunter2hunter2"}}}
+	a := &attempt{dir: dir, task: task{world: environment{secrets: map[string]string{"LONG": strings.Repeat("ab", 40), "TOKEN": "hunter2hunter2"}}}}
 	for _, at := range []int{0, 1, scanChunk - 7, scanChunk, scanChunk + 72, 2*scanChunk - 3, 3*scanChunk + 5} {
 		path := filepath.Join(dir, "f")
 		text := strings.Repeat("x", at) + "hunter2hunter2" + strings.Repeat("y", 1000)

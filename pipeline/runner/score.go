@@ -92,8 +92,7 @@ func (r *Runner) readScore(judge *pipeline.Input, o cache.Object, digest string)
 
 // judgeOf names what scores: kind, version and parameters.
 func judgeOf(s *pipeline.Step) string {
-	key, _ := cache.MakeKey(describe(s.Kind, s.Params, nil, nil), nil)
-	return key.String()
+	return cache.MakeKey(describeKind(s.Kind, s.Params, nil), nil).String()
 }
 
 // listed names the first of the digests that have scores.

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"pipe/cache"
+	"pipe/pipeline"
 )
 
 // stageLog takes a stage's log: it shows entries as they come and keeps them for
@@ -81,10 +82,10 @@ func (l *stageLog) lines() []byte {
 
 // replay shows the log of a hit again. A log that cannot be read does not make the
 // hit a miss.
-func (l *stageLog) replay(r *cache.Record) {
-	for _, e := range RecordLog(l.runner.Store, r) {
-		e.Stage, e.Replayed = l.stage, true
-		l.runner.emit(e)
+func (r *Runner) replay(s *pipeline.Step, record *cache.Record) {
+	for _, e := range RecordLog(r.Store, record) {
+		e.Stage, e.Replayed = s.Name, true
+		r.emit(e)
 	}
 }
 

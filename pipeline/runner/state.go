@@ -114,11 +114,9 @@ func (k *keptState) describe(done bool) error {
 
 // stateKey names the state of a resumable step.
 func stateKey(s *pipeline.Step, inputs []boundInput, env environment) cache.Key {
-	contents := contentsOf(inputs)
-	d := describe(s.Kind, s.Params, s.Outputs, contents)
-	env.addTo(&d)
+	d := describe(s, env)
 	d.Params = s.Params.StateKey()
-	return cache.StateKey(d, contents)
+	return cache.StateKey(d, contentsOf(nil, inputs))
 }
 
 // stopped says whether the run is asked to end.

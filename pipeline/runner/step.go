@@ -15,17 +15,22 @@ import (
 	"pipe/stages"
 )
 
-// attempt is one go at a step.
-type attempt struct {
+// task is a step that is to be brought from its key to its record.
+type task struct {
 	runner  *Runner
 	step    *pipeline.Step
 	workers int
 	release func() // gives the step's resources back; may be called again
 	kill    <-chan struct{}
 
-	inputs    []boundInput
-	world     environment
-	key       cache.Key
+	inputs []boundInput
+	world  environment
+	key    cache.Key
+}
+
+// attempt is one go at a task.
+type attempt struct {
+	task
 	preimage  []byte
 	described func() error // waits until the pre-image is kept
 
@@ -71,51 +76,61 @@ func (e *errDamagedInput) Error() string {
 // as soon as it needs them no more.
 func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records map[*pipeline.Step]*cache.Record, workers int, release func()) (res stepResult) {
 	started := r.Now()
-	a := &attempt{runner: r, step: s, workers: workers, release: release, kill: atOnce.Done()}
-	a.log = stageLog{runner: r, stage: s.Name}
+	t := task{runner: r, step: s, workers: workers, release: release, kill: atOnce.Done()}
 	res = stepResult{step: s}
 	defer func() { res.seconds = r.Now().Sub(started).Seconds() }()
 
 	var err error
-	if a.inputs, err = r.bindInputs(ctx, s, records); err != nil {
+	if t.inputs, err = r.bindInputs(ctx, s, records); err != nil {
 		if damaged := (*errDamagedInput)(nil); errors.As(err, &damaged) {
 			res.damaged = damaged.from
 		}
 		return failed(ctx, res, err)
 	}
-	if a.world, err = r.environment(ctx, s); err != nil {
+	if t.world, err = r.environment(ctx, s); err != nil {
 		return failed(ctx, res, err)
 	}
 	if res.damaged = r.damagedScores(s, records); res.damaged != nil {
 		return failed(ctx, res, &errDamagedInput{res.damaged})
 	}
-	a.key, a.preimage = makeKey(s, a.inputs, a.world)
-	res.key = a.key.String()
-	recompute := r.isRecomputed(s) && !r.claims.isDone(a.key)
-	if !recompute && a.hit(&res) {
-		return a.checked(ctx, res)
+	t.key = makeKey(s, t.inputs, t.world)
+	res.key = t.key.String()
+	recompute := r.isRecomputed(s) && !r.claims.isDone(t.key)
+	if !recompute && t.hit(&res) {
+		if r.checks(s) {
+			return t.checked(ctx, res)
+		}
+		return res
 	}
 	if !r.mayRun(s) {
 		return failed(ctx, res, errors.New(cmp.Or(res.why, "its result is not known")+", and it is not among the stages to run"))
 	}
-	claimed := []cache.Key{a.key}
+	return t.make(atOnce, ctx, res, started, recompute)
+}
+
+// make computes what is not known, or is to be computed again, unless another run or a
+// step like this one has done so meanwhile.
+func (t *task) make(atOnce, ctx context.Context, res stepResult, started time.Time, recompute bool) stepResult {
+	r, s := t.runner, t.step
+	claimed := []cache.Key{t.key}
 	if s.Params.Resumable() {
-		claimed = append(claimed, stateKey(s, a.inputs, a.world))
+		claimed = append(claimed, stateKey(s, t.inputs, t.world))
 	}
 	if res.twin = r.claims.take(s, claimed); res.twin != nil {
 		return res
 	}
 	defer r.claims.give(claimed)
-	twinMade := r.claims.isDone(a.key) // since we looked
+	twinMade := r.claims.isDone(t.key) // since we looked
 	recompute = recompute && !twinMade
-	unlock, err := r.lockKey(ctx, a.key, func(holder string) {
-		a.log.Info("another run computes this stage; waiting for it", "holder", holder)
+	a := t.attempt()
+	unlock, err := r.lockKey(ctx, t.key, func(holder string) {
+		a.log.show("info", "another run computes this stage; waiting for it", "holder", holder)
 	})
 	if err != nil {
 		return failed(ctx, res, err)
 	}
 	defer unlock()
-	if !recompute && a.hit(&res) { // while we waited
+	if !recompute && t.hit(&res) { // while we waited
 		if !twinMade {
 			res.why = "computed by another run"
 		}
@@ -125,7 +140,7 @@ func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records 
 	case recompute:
 		res.why = "asked for by --recompute"
 	case res.why == "":
-		res.why = r.explain(s, a.inputs, a.preimage)
+		res.why = r.explain(s, t.inputs, a.preimage)
 	}
 	r.emit(a.startEvent(res.why))
 	if a.described != nil {
@@ -153,20 +168,27 @@ func (r *Runner) runStep(atOnce, ctx context.Context, s *pipeline.Step, records 
 		return res
 	}
 	res.outcome, res.record = Ran, &a.record
-	r.claims.done(a.key)
+	r.claims.done(t.key)
 	return res
+}
+
+// attempt is the first one at the task.
+func (t *task) attempt() *attempt {
+	a := &attempt{task: *t, preimage: makePreimage(t.step, t.inputs, t.world)}
+	a.log = stageLog{runner: t.runner, stage: t.step.Name}
+	return a
 }
 
 // hit looks the key up. If there is a usable record, its log is shown again and res
 // is that of a hit; else res says why a known record cannot be used.
-func (a *attempt) hit(res *stepResult) bool {
-	record, missing := a.runner.Store.Lookup(a.key)
-	for _, port := range a.vital() {
+func (t *task) hit(res *stepResult) bool {
+	record, missing := t.runner.Store.Lookup(t.key)
+	for _, port := range t.vital() {
 		if record == nil {
 			break
 		}
 		if o, made := record.Outputs[port]; made {
-			if err := a.runner.Store.Verify(o); err != nil {
+			if err := t.runner.Store.Verify(o); err != nil {
 				record, missing = nil, fmt.Sprintf("output %s: %v", port, err)
 			}
 		}
@@ -176,24 +198,24 @@ func (a *attempt) hit(res *stepResult) bool {
 		return false
 	}
 	res.outcome, res.record = Cached, record
-	res.inputs = a.inputs
-	if a.runner.mayRun(a.step) {
-		a.log.replay(record)
+	res.inputs = t.inputs
+	if t.runner.mayRun(t.step) {
+		t.runner.replay(t.step, record)
 	}
 	return true
 }
 
 // vital lists the outputs whose stored bytes must be right for a hit: what is to be
 // published is about to be used, and what others are compared with must be what was made.
-func (a *attempt) vital() []string {
+func (t *task) vital() []string {
 	var ports []string
-	if a.runner.checks(a.step) {
-		for _, o := range a.step.Outputs {
+	if t.runner.checks(t.step) {
+		for _, o := range t.step.Outputs {
 			ports = append(ports, o.Name)
 		}
 		return ports
 	}
-	for _, p := range a.step.Publish {
+	for _, p := range t.step.Publish {
 		ports = append(ports, p.Port)
 	}
 	return ports

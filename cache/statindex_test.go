@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"pipe/internal/faultfs"
 	"testing"
+
+	"pipe/internal/faultfs"
 )
 
 func TestStatIndexKeepsWhatItReadAndWhatIsNew(t *testing.T) {

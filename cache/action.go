@@ -13,7 +13,7 @@ import (
 	"pipe/internal/manifest"
 )
 
-func (s *Store) actionPath(k Key) string { return s.sharded("actions", k.String()) }
+func (s *Store) actionPath(k Key) string { return s.sharded("actions", k) }
 
 // ReadRecord returns the record of a key, whether or not its objects are there.
 func (s *Store) ReadRecord(k Key) (*Record, error) {

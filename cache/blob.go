@@ -22,7 +22,7 @@ import (
 var ErrDamaged = errors.New("object is damaged or missing")
 
 // BlobPath is where a blob lies. The file must not be changed.
-func (s *Store) BlobPath(d Digest) string { return s.sharded("blobs", d.String()) }
+func (s *Store) BlobPath(d Digest) string { return s.sharded("blobs", d) }
 
 // hasBlob says whether a blob of that size is there. size < 0 is any.
 func (s *Store) hasBlob(d Digest, size int64) bool {

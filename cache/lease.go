@@ -31,6 +31,12 @@ const (
 	leasedBlob   = "blob"
 )
 
+// leased is what a line of a lease names.
+type leased struct {
+	what string
+	name [32]byte
+}
+
 // lease is the one of this store; it is empty unless Hold was called.
 type lease struct {
 	mu     sync.Mutex // guards what follows
@@ -38,7 +44,8 @@ type lease struct {
 	file   *faultfs.File
 	gate   *faultfs.File
 	unlock func()
-	named  map[string]bool
+	named  map[leased]bool
+	line   []byte // the last one
 	ended  string // what ends a line that may have been cut short
 }
 
@@ -83,7 +90,7 @@ func (l *lease) open(locks string) error {
 			err = openErr
 			break
 		}
-		l.file, l.gate, l.unlock, l.named, l.ended = file, gate, unlock, map[string]bool{}, ""
+		l.file, l.gate, l.unlock, l.named, l.ended = file, gate, unlock, map[leased]bool{}, ""
 		return nil
 	}
 	gate.Close()
@@ -118,8 +125,8 @@ func (s *Store) using(what string, name [32]byte) {
 	l := &s.lease
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	line := what + " " + hex.EncodeToString(name[:]) + "\n"
-	if l.users == 0 || l.named[line] {
+	it := leased{what, name}
+	if l.users == 0 || l.named[it] {
 		return
 	}
 	if lockShared(l.gate) != nil {
@@ -127,11 +134,13 @@ func (s *Store) using(what string, name [32]byte) {
 	}
 	defer unlockFile(l.gate)
 	// On a full disk the object is not protected, and made again if need be.
-	if _, err := l.file.Write([]byte(l.ended + line)); err != nil {
+	l.line = append(append(append(l.line[:0], l.ended...), what...), ' ')
+	l.line = append(hex.AppendEncode(l.line, name[:]), '\n')
+	if _, err := l.file.Write(l.line); err != nil {
 		l.ended = "\n"
 		return
 	}
-	l.ended, l.named[line] = "", true
+	l.ended, l.named[it] = "", true
 }
 
 // leases are those that a collection has to mind.

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -93,8 +94,11 @@ func (s *Store) Dir() string { return s.dir }
 func (s *Store) RunsDir() string { return filepath.Join(s.dir, "runs") }
 
 // sharded is the place of a named file: dir/ab/ab….
-func (s *Store) sharded(dir, name string) string {
-	return filepath.Join(s.dir, dir, name[:2], name)
+func (s *Store) sharded(dir string, name [32]byte) string {
+	var digits [2 * len(name)]byte
+	hex.Encode(digits[:], name[:])
+	const slash = string(filepath.Separator)
+	return s.dir + slash + dir + slash + string(digits[:2]) + slash + string(digits[:])
 }
 
 // shardDir makes the folder of a sharded file and, once, makes its name last.

@@ -40,7 +40,12 @@ func past(store *cache.Store, p *runner.Past) *snapshot {
 			s.stages[e.Stage] = i
 		}
 		if e.Inputs != nil {
-			i.inputs = e.Inputs
+			i.inputs = map[string]runner.InputUse{}
+			for port, use := range e.Inputs {
+				if use != nil {
+					i.inputs[port] = *use
+				}
+			}
 		}
 		if e.Params != nil {
 			i.params = e.Params

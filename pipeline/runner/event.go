@@ -45,9 +45,9 @@ type Event struct {
 	Attempts int `json:"attempts,omitempty"` // how many there are at most
 
 	// stage_start, and stage_end of a hit: what the key is made of
-	Inputs   map[string]InputUse `json:"inputs,omitempty"`   // by port
-	Params   map[string]string   `json:"params,omitempty"`   // parameter to its place
-	Preimage *cache.Digest       `json:"preimage,omitempty"` // blob
+	Inputs   map[string]*InputUse `json:"inputs,omitempty"`   // by port
+	Params   map[string]string    `json:"params,omitempty"`   // parameter to its place
+	Preimage *cache.Digest        `json:"preimage,omitempty"` // blob
 
 	// progress
 	Done        float64         `json:"done,omitempty"`

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"pipe/cache"
@@ -44,14 +45,36 @@ func startHistory(store *cache.Store, id string) (*history, error) {
 	return &history{store: store, id: id, file: f, out: bufio.NewWriterSize(f, 32<<10)}, err
 }
 
-// historyLine is an event or a summary as a line of a history. One that cannot be encoded
-// is left out.
-func historyLine(v any) []byte {
+// lines are buffers for lines of a history.
+var lines = sync.Pool{New: func() any { return new([]byte) }}
+
+// eventLine is an event as a line of a history, in one of lines. One that cannot be
+// encoded is left out.
+func eventLine(e Event) *[]byte {
+	line := lines.Get().(*[]byte)
+	b, ok := appendEnd((*line)[:0], &e)
+	if ok {
+		b = append(b, '\n')
+	} else {
+		b = append(b, jsonLine(e)...)
+	}
+	*line = b
+	return line
+}
+
+func jsonLine(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return nil
 	}
 	return append(b, '\n')
+}
+
+// summaryLine is a summary as the last line of a history. Stages that were known, and not
+// looked at any closer, are left out: their ends have said the same.
+func summaryLine(s Summary) []byte {
+	s.Stages = slices.DeleteFunc(slices.Clone(s.Stages), func(r StageResult) bool { return r.Outcome == Cached && r.Check == "" })
+	return jsonLine(s)
 }
 
 // add appends a line; it may wait in memory if another follows soon. History is for people:

@@ -55,8 +55,19 @@ func (r *Runner) before() *Past {
 // sameAs says that a run had the results that this one had, so that this one is no news
 // to get, status and why.
 func (s Summary) sameAs(p *Past) bool {
-	return p != nil && !slices.ContainsFunc(s.Stages, func(stage StageResult) bool {
-		before, ok := p.Result(stage.Stage)
-		return !ok || before.Key != stage.Key || before.Outcome != Ran && before.Outcome != Cached
+	if p == nil {
+		return false
+	}
+	known := map[string]string{} // stage to key
+	for _, e := range p.Events {
+		if e.Type == "stage_end" && (e.Outcome == Ran || e.Outcome == Cached) {
+			known[e.Stage] = e.Key
+		} else if e.Type == "stage_end" {
+			delete(known, e.Stage)
+		}
+	}
+	return !slices.ContainsFunc(s.Stages, func(stage StageResult) bool {
+		key, ok := known[stage.Stage]
+		return !ok || key != stage.Key
 	})
 }

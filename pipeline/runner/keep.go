@@ -31,13 +31,13 @@ func useOf(in pipeline.Input) InputUse {
 }
 
 // usesOf tells of a step's inputs in events.
-func usesOf(inputs []boundInput) map[string]InputUse {
-	uses := make(map[string]InputUse, len(inputs))
+func usesOf(inputs []boundInput) map[string]*InputUse {
+	uses := make(map[string]*InputUse, len(inputs))
 	for i := range inputs {
 		b := &inputs[i]
 		u := useOf(b.input)
 		u.Reference, u.Content = b.content.Reference, &b.content.Object
-		uses[b.input.Port.Name] = u
+		uses[b.input.Port.Name] = &u
 	}
 	return uses
 }

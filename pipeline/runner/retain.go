@@ -181,7 +181,7 @@ func explaining(e Event) []cache.Object {
 		objects = append(objects, cache.Object{Kind: cache.File, Digest: *e.Preimage})
 	}
 	for _, in := range e.Inputs {
-		if in.Source != "" && in.Content != nil {
+		if in != nil && in.Source != "" && in.Content != nil {
 			objects = append(objects, *in.Content)
 		}
 	}

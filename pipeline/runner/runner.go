@@ -268,7 +268,7 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	summary := r.maskSummary(r.summarize(ctx, steps, states))
 	r.sinkMu.Lock()
 	defer r.sinkMu.Unlock()
-	r.history.add(historyLine(summary), false)
+	r.history.add(summaryLine(summary), false)
 	r.Sink.Summary(summary)
 	// What is left to write is convenience: histories and indexes.
 	var before *Past
@@ -285,7 +285,10 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	return summary, nil
 }
 
-func (r *Runner) stageEnd(res stepResult) {
+func (r *Runner) stageEnd(res stepResult) { r.emit(endOf(res)) }
+
+// endOf is the event that tells how a step ended.
+func endOf(res stepResult) Event {
 	e := Event{Type: "stage_end", Stage: res.step.Name, Outcome: res.outcome, Key: res.key, Why: res.why, Seconds: res.seconds}
 	if res.attempts > 1 {
 		e.Attempt = res.attempts
@@ -299,7 +302,7 @@ func (r *Runner) stageEnd(res stepResult) {
 	if res.err != nil && res.outcome == Failed {
 		e.Error = res.err.Error()
 	}
-	r.emit(e)
+	return e
 }
 
 // summarize publishes what is to be published and sums up.
@@ -387,9 +390,10 @@ const exitInterrupted = 130
 func (r *Runner) emit(e Event) {
 	e.Time = r.Now()
 	e = r.maskEvent(e)
-	var line []byte
+	var line *[]byte
 	if r.history != nil && e.Type != "progress" {
-		line = historyLine(e)
+		line = eventLine(e)
+		defer lines.Put(line)
 	}
 	// A run that is killed need not tell of the last stages that were known.
 	mayWait := e.Type == "stage_end" && e.Outcome == Cached
@@ -397,7 +401,7 @@ func (r *Runner) emit(e Event) {
 	defer r.sinkMu.Unlock()
 	r.Sink.Event(e)
 	if line != nil {
-		r.history.add(line, mayWait)
+		r.history.add(*line, mayWait)
 	}
 }
 

@@ -25,14 +25,19 @@ func (r *Runner) maskEvent(e Event) Event {
 	if r.mask() == nil {
 		return e
 	}
+	return r.maskTextsOf(e)
+}
+
+func (r *Runner) maskTextsOf(e Event) Event {
 	for _, text := range []*string{&e.Why, &e.Text, &e.Message, &e.Withheld, &e.Error, &e.Unit, &e.RateUnit, &e.Command} {
 		*text = r.mask().Text(*text)
 	}
 	e.Fields, e.Set = r.maskFields(e.Fields), r.maskTexts(e.Set)
 	e.Inputs, e.Params = maps.Clone(e.Inputs), maps.Clone(e.Params)
 	for port, use := range e.Inputs {
-		use.Source, use.At = r.mask().Text(use.Source), r.mask().Text(use.At)
-		e.Inputs[port] = use
+		masked := *use
+		masked.Source, masked.At = r.mask().Text(use.Source), r.mask().Text(use.At)
+		e.Inputs[port] = &masked
 	}
 	for name, place := range e.Params {
 		e.Params[name] = r.mask().Text(place)

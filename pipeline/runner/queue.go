@@ -48,11 +48,14 @@ func (r *Runner) schedule(ctx context.Context, steps []*pipeline.Step) map[*pipe
 	soon, cancel := r.untilStop(ctx)
 	defer cancel()
 	q := newQueue(r, steps, newPool(r.total(), r.Machine.CPU, r.Jobs))
+	r.toCome.Store(int64(len(steps)))
 	var workers sync.WaitGroup
 	most := q.free.slots
 	if !r.inOrder() {
 		most *= 2 // while a result is committed, the next stage runs
 	}
+	r.folders = newFolders(r.Store, !r.inOrder())
+	defer r.folders.close()
 	for range min(most, len(steps)) {
 		workers.Go(func() { q.work(ctx, soon) })
 	}
@@ -214,6 +217,7 @@ func (q *queue) next(soon context.Context) (s *pipeline.Step, workers int) {
 			q.ready = slices.Delete(q.ready, at, at+1)
 			q.states[s].started = true
 			q.running++
+			q.runner.toCome.Add(-1)
 			return s, workers
 		}
 		waiting = append(waiting, s)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pipe/cache"
@@ -67,10 +68,12 @@ type Runner struct {
 	lastOnce sync.Once
 	last     map[string]StageResult // of earlier runs, by stage
 
-	claims claims
-	pinMu  sync.Mutex // guards pins and tools
-	pins   map[string]source.Pin
-	tools  map[string]cache.Pin // by path
+	claims  claims
+	folders *folders
+	toCome  atomic.Int64 // how many steps have not begun
+	pinMu   sync.Mutex   // guards pins and tools
+	pins    map[string]source.Pin
+	tools   map[string]cache.Pin // by path
 
 	sinkMu sync.Mutex // guards Sink and history
 

@@ -248,18 +248,13 @@ func (a *attempt) runResumable(ctx, atOnce context.Context, started time.Time, f
 
 // run executes the kind in a private folder and commits what it made.
 func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) (err error) {
-	dir, release, err := a.runner.Store.NewAttempt()
+	folder, err := a.runner.folders.take()
 	if err != nil {
 		return err
 	}
-	defer func() { a.leave(err, release) }()
+	defer func() { a.leave(err, folder.release) }()
 	defer a.closeAttachments()
-	a.dir = dir
-	for _, sub := range []string{"in", "out", "scratch"} {
-		if err := faultfs.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
-			return err
-		}
-	}
+	a.dir = folder.dir
 	a.useScratchState()
 	inputs, err := a.fetchInputs()
 	if err != nil {
@@ -268,8 +263,9 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) (e
 	a.keepInputs(ctx)
 	outputs := make(map[string]string, len(a.step.Outputs))
 	for _, o := range a.step.Outputs {
-		outputs[o.Name] = filepath.Join(dir, "out", o.Name)
+		outputs[o.Name] = filepath.Join(a.dir, "out", o.Name)
 	}
+	a.runner.folders.foresee(a.runner.toCome.Load())
 	if err := a.call(ctx, inputs, outputs); err != nil {
 		return &stageFailure{a.inUsersWords(err, inputs)}
 	}

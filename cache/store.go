@@ -66,10 +66,17 @@ func (s *Store) Create() error {
 	if !s.absent {
 		return nil
 	}
+	err := atomicfile.MkdirAll(s.dir)
 	for _, sub := range []string{"blobs", "actions", "state", "runs", "attempts", "locks"} {
-		if err := atomicfile.MkdirAll(filepath.Join(s.dir, sub)); err != nil {
-			return fmt.Errorf("store %s: %w", s.dir, err)
+		if err == nil {
+			err = faultfs.MkdirAll(filepath.Join(s.dir, sub), 0o777)
 		}
+	}
+	if err == nil {
+		err = atomicfile.SyncDir(s.dir) // what has a format has all its folders
+	}
+	if err != nil {
+		return fmt.Errorf("store %s: %w", s.dir, err)
 	}
 	if err := atomicfile.Write(filepath.Join(s.dir, formatName), []byte(storeFormat), 0o666); err != nil {
 		return fmt.Errorf("store %s: %w", s.dir, err)

@@ -60,7 +60,8 @@ func (f *folders) take() (folder, error) {
 }
 
 // foresee makes a folder for one of so many stages that are still to come, beside what
-// follows. Whoever has taken one calls it: so there are as many ready as are in use.
+// follows. Whoever has taken one calls it when all else is done: the program that follows
+// is running by then.
 func (f *folders) foresee(toCome int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

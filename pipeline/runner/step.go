@@ -252,7 +252,10 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) (e
 	if err != nil {
 		return err
 	}
-	defer func() { a.leave(err, folder.release) }()
+	defer func() {
+		a.leave(err, folder.release)
+		a.runner.folders.foresee(a.runner.toCome.Load())
+	}()
 	defer a.closeAttachments()
 	a.dir = folder.dir
 	a.useScratchState()
@@ -265,7 +268,6 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) (e
 	for _, o := range a.step.Outputs {
 		outputs[o.Name] = filepath.Join(a.dir, "out", o.Name)
 	}
-	a.runner.folders.foresee(a.runner.toCome.Load())
 	if err := a.call(ctx, inputs, outputs); err != nil {
 		return &stageFailure{a.inUsersWords(err, inputs)}
 	}

@@ -116,7 +116,7 @@ func Main() int {
 	ctx, stop, release := interruptible()
 	defer release()
 	defer releaseTerminal() // in a panic too
-	a := &app{ctx: ctx, stop: stop, stdout: os.Stdout, stderr: os.Stderr, log: logging.New(os.Stderr),
+	a := &app{ctx: ctx, stop: stop, stdout: standardOutput(os.Stdout), stderr: os.Stderr, log: logging.New(os.Stderr),
 		kinds: builtin.Kinds(), sources: source.Sources{Builtin: models.Builtin()}}
 	return a.main(os.Args[1:])
 }

@@ -21,7 +21,7 @@ type diffCommand struct {
 
 // Run is called by kong.
 func (c *diffCommand) Run(a *app) error {
-	store, err := peekStore(c.Store)
+	store, err := c.theStore()
 	if err != nil {
 		return err
 	}

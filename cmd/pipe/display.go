@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pipe/internal/logging"
+	"pipe/pipeline/explain"
 	"pipe/pipeline/runner"
 )
 
@@ -52,7 +53,7 @@ type display struct {
 	out      io.Writer
 	errors   io.Writer
 	notices  io.Writer // where it is said that an interrupt was heard
-	stopped  interrupted
+	stopped  explain.Interruption
 	failed   []runner.Event // stages, to be told of in full at the end
 	running  map[string]*runningStage
 	replayed map[string]bool // stages of which an old log was begun
@@ -60,7 +61,7 @@ type display struct {
 }
 
 func newDisplay(out, errors io.Writer) *display {
-	return &display{out: out, errors: errors, notices: errors, stopped: interrupted{}, running: map[string]*runningStage{}, replayed: map[string]bool{}}
+	return &display{out: out, errors: errors, notices: errors, stopped: explain.Interruption{}, running: map[string]*runningStage{}, replayed: map[string]bool{}}
 }
 
 type runningStage struct{ started, shown time.Time }
@@ -165,7 +166,7 @@ func showField(v any) string {
 }
 
 func (d *display) end(e runner.Event) {
-	if d.stopped.before(e.Stage, e.Outcome, e.Why) {
+	if d.stopped.Before(e.Stage, e.Outcome, e.Why) {
 		return // the last line counts them
 	}
 	switch e.Outcome {
@@ -320,32 +321,17 @@ func printForecasts(w io.Writer, forecasts []runner.Forecast) {
 	t.Flush()
 }
 
-// interrupted are the stages that an interrupt ended, or kept from being started.
-type interrupted map[string]bool
-
-// before takes the end of a stage, and says whether the interrupt came before its start.
-// Stages are told after those that they need.
-func (i interrupted) before(stage string, outcome runner.Outcome, why string) bool {
-	need, _ := strings.CutPrefix(why, "needs ")
-	i[stage] = outcome == runner.Interrupted || outcome == runner.Skipped && i[need]
-	return i[stage] && (outcome == runner.Skipped || why == runner.NotStarted)
-}
-
 // printSummary is the last line of a run.
 func printSummary(w io.Writer, sum runner.Summary) {
-	n, notStarted, stopped := map[runner.Outcome]int{}, 0, interrupted{}
+	n, stopped := map[runner.Outcome]int{}, explain.Interruption{}
 	for _, s := range sum.Stages {
-		if stopped.before(s.Stage, s.Outcome, s.Why) {
-			notStarted++
+		if stopped.Before(s.Stage, s.Outcome, s.Why) {
+			n[explain.NotStarted]++
 		} else {
 			n[s.Outcome]++
 		}
 	}
-	text := counts(n)
-	if notStarted > 0 {
-		text += fmt.Sprintf(", %d not started", notStarted)
-	}
-	fmt.Fprintf(w, "\n%s\n", strings.TrimPrefix(text, ", "))
+	fmt.Fprintf(w, "\n%s\n", counts(n))
 	if text := checkCount(sum.Checked()); text != "" {
 		fmt.Fprintln(w, text)
 	}

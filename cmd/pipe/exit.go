@@ -58,7 +58,10 @@ func (a *app) finish(run func() error) (code int) {
 	}()
 	err := run()
 	if err == nil {
-		return 0
+		if err = lost(a.stdout); err == nil {
+			return 0
+		}
+		err = infrastructureError{err}
 	}
 	var status exitStatus
 	if errors.As(err, &status) {

@@ -36,18 +36,21 @@ func (c *fmtCommand) Run(a *app) error {
 	if bytes.Equal(text, formatted) {
 		return nil
 	}
-	if c.Diff {
+	switch {
+	case c.Diff:
 		fmt.Fprintf(a.stdout, "--- %s\n+++ %s, formatted\n%s", c.File, c.File, printableText(linediff.Diff(string(text), string(formatted))))
-	} else {
+	case !c.Check:
+		if err := overwrite(c.File, formatted); err != nil {
+			return infrastructureError{err}
+		}
+		fallthrough
+	default:
 		fmt.Fprintln(a.stdout, c.File)
 	}
-	switch {
-	case c.Check:
+	if c.Check {
 		return exitStatus(exitFailed)
-	case c.Diff:
-		return nil
 	}
-	return overwrite(c.File, formatted)
+	return nil
 }
 
 // overwrite replaces a file's content at once. What a link leads to is replaced, and

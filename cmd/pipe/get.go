@@ -26,7 +26,7 @@ func (c *getCommand) Run(a *app) error {
 	if !ok || port == "" {
 		return usageError{fmt.Errorf("%q must be STAGE.PORT", c.Output)}
 	}
-	store, err := peekStore(c.Store)
+	store, err := c.theStore()
 	if err != nil {
 		return err
 	}

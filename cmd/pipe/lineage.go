@@ -28,7 +28,7 @@ type lineageCommand struct {
 
 // Run is called by kong.
 func (c *lineageCommand) Run(a *app) error {
-	store, err := peekStore(c.Store)
+	store, err := c.theStore()
 	if err != nil {
 		return err
 	}

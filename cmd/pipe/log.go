@@ -15,7 +15,7 @@ type logCommand struct {
 
 // Run is called by kong.
 func (c *logCommand) Run(a *app) error {
-	store, err := peekStore(c.Store)
+	store, err := c.theStore()
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ type metricsCommand struct {
 
 // Run is called by kong.
 func (c *metricsCommand) Run(a *app) error {
-	store, err := peekStore(c.Store)
+	store, err := c.theStore()
 	if err != nil {
 		return err
 	}

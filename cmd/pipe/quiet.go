@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"pipe/pipeline/explain"
 	"pipe/pipeline/runner"
 )
 
@@ -16,17 +17,17 @@ type quietSink struct {
 	now         func() time.Time
 
 	heading string
-	stopped interrupted // nil at first
-	notRun  int         // stages that an interrupt kept from being started
+	stopped explain.Interruption // nil at first
+	notRun  int                  // stages that an interrupt kept from being started
 	failed  []runner.Event
 }
 
 func (q *quietSink) Event(e runner.Event) {
 	if q.stopped == nil {
-		q.stopped = interrupted{}
+		q.stopped = explain.Interruption{}
 	}
 	switch {
-	case e.Type == "stage_end" && q.stopped.before(e.Stage, e.Outcome, e.Why):
+	case e.Type == "stage_end" && q.stopped.Before(e.Stage, e.Outcome, e.Why):
 		q.notRun++
 	case e.Type == "run_start":
 		q.heading = fmt.Sprintf("%s (%s), %s", e.Pipeline, e.Profile, e.File)

@@ -29,7 +29,7 @@ func (c *rollbackCommand) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	store, err := peekStore(c.Store)
+	store, err := c.theStore()
 	if err != nil {
 		return err
 	}

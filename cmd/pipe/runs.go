@@ -18,7 +18,7 @@ type runsCommand struct {
 
 // Run is called by kong.
 func (c *runsCommand) Run(a *app) error {
-	store, err := peekStore(c.Store)
+	store, err := c.theStore()
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (c *runsCommand) Run(a *app) error {
 // counts is "3 ran, 2 cached".
 func counts(n map[runner.Outcome]int) string {
 	var parts []string
-	for _, o := range []runner.Outcome{runner.Ran, runner.Cached, runner.Failed, runner.Skipped, runner.Interrupted} {
+	for _, o := range []runner.Outcome{runner.Ran, runner.Cached, runner.Failed, runner.Skipped, runner.Interrupted, explain.NotStarted} {
 		if n[o] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n[o], o))
 		}

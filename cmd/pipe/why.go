@@ -27,7 +27,7 @@ type whyCommand struct {
 
 // Run is called by kong.
 func (c *whyCommand) Run(a *app) error {
-	store, err := peekStore(c.Store)
+	store, err := c.theStore()
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package explain
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"pipe/cache"
@@ -27,13 +28,31 @@ type Run struct {
 	Published []runner.Published     `json:"published"`
 }
 
+// NotStarted counts the stages that an interrupt kept from being started.
+const NotStarted runner.Outcome = "not started"
+
+// Interruption are the stages that an interrupt ended, or kept from being started.
+type Interruption map[string]bool
+
+// Before takes the end of a stage, and says whether the interrupt came before its start.
+// Stages are told after those that they need.
+func (i Interruption) Before(stage string, outcome runner.Outcome, why string) bool {
+	need, _ := strings.CutPrefix(why, "needs ")
+	i[stage] = outcome == runner.Interrupted || outcome == runner.Skipped && i[need]
+	return i[stage] && (outcome == runner.Skipped || why == runner.NotStarted)
+}
+
 // RunOf sums a run up.
 func RunOf(p *runner.Past) Run {
 	r := Run{ID: p.ID, Time: p.Start.Time, Pipeline: p.Start.Pipeline, Profile: p.Start.Profile, File: p.Start.File, Dir: p.Start.Dir,
 		Set: p.Start.Set, Outcome: "unfinished", Counts: map[runner.Outcome]int{}, Published: []runner.Published{}}
-	end := p.Start.Time
+	end, stopped := p.Start.Time, Interruption{}
 	for _, e := range p.Events {
-		if e.Type == "stage_end" {
+		switch {
+		case e.Type != "stage_end":
+		case stopped.Before(e.Stage, e.Outcome, e.Why):
+			r.Counts[NotStarted]++
+		default:
 			r.Counts[e.Outcome]++
 		}
 		end = e.Time

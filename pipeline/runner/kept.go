@@ -53,7 +53,7 @@ func (a *attempt) drop() {
 // in the stage's own code, or in what it made.
 func (a *attempt) keeps(err error) bool {
 	var own *stageFailure
-	return a.runner.KeepFailed && a.against == nil && errors.As(err, &own) &&
+	return a.runner.KeepFailed && errors.As(err, &own) &&
 		!errors.Is(err, context.Canceled) && !errors.Is(err, stages.ErrStopped)
 }
 
@@ -135,7 +135,11 @@ func (r *Runner) again(stage string) string {
 	if dir == "" {
 		dir = "."
 	}
-	return "cd " + shellQuote(dir) + " && " + r.runLine(stage, "--keep-failed", "--store", r.Store.Dir())
+	words := []string{stage, "--keep-failed", "--store", r.Store.Dir()}
+	if r.CheckCache {
+		words = append(words, "--check-cache")
+	}
+	return "cd " + shellQuote(dir) + " && " + r.runLine(words...)
 }
 
 // runLine is a command line that runs the plan: with such words, its profile and what was set.

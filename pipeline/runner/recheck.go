@@ -71,6 +71,7 @@ func (t *task) recheck(ctx context.Context, res *stepResult) error {
 		return b.run(ctx, started, false)
 	})
 	e.Seconds = t.runner.Now().Sub(started).Seconds()
+	again.keep()
 	tier := again.record.Made.Tier
 	damaged := (*errDamagedInput)(nil)
 	switch {

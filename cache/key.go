@@ -28,7 +28,7 @@ type Description struct {
 	Secrets []string         // variables, sorted; never their values
 }
 
-// InputContent is what is at an input port.
+// InputContent is what is at an input port, of which an action has each once.
 type InputContent struct {
 	Port      string
 	Object    Object
@@ -56,7 +56,8 @@ const (
 	usualText     = 1 << 10 // bytes that most descriptions and inputs take less than
 )
 
-// named is the digest of an action's family and of what is at its inputs, for one use.
+// named is the digest of an action's family and of what is at its inputs, which are in
+// order, for one use.
 func named(magic string, d Description, inputs []InputContent) Key {
 	var text [usualText]byte // which need not leave the stack
 	family := sha256.Sum256(d.appendTo(append(text[:0], familyMagic...), inputs))
@@ -71,8 +72,8 @@ func byPort(inputs []InputContent) []InputContent {
 	return inputs
 }
 
-// appendTo appends the description of an action with such inputs, as AppendValue would if
-// it were a map.
+// appendTo appends the description of an action with such inputs, which are in order, as
+// AppendValue would if it were a map.
 func (d Description) appendTo(b []byte, inputs []InputContent) []byte {
 	count := 5
 	for _, more := range []int{len(d.Env), len(d.Tools), len(d.Secrets)} {

@@ -21,7 +21,8 @@ func (d Digest) Short() string { return d.String()[:12] }
 // ParseDigest reads 64 lower-case hex digits.
 func ParseDigest(s string) (Digest, error) {
 	var d Digest
-	return d, d.UnmarshalText([]byte(s))
+	err := d.UnmarshalText([]byte(s))
+	return d, err
 }
 
 // MarshalText and UnmarshalText give digests their hex form in JSON.

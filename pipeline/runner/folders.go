@@ -60,8 +60,8 @@ func (f *folders) take() (folder, error) {
 }
 
 // foresee makes a folder for one of so many stages that are still to come, beside what
-// follows. Whoever has taken one calls it when all else is done: the program that follows
-// is running by then.
+// follows. Whoever has taken one calls it when its stage begins: so there are as many
+// ready as there are stages under way.
 func (f *folders) foresee(toCome int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -45,13 +45,13 @@ func startHistory(store *cache.Store, id string) (*history, error) {
 	return &history{store: store, id: id, file: f, out: bufio.NewWriterSize(f, 32<<10)}, err
 }
 
-// lines are buffers for lines of a history.
-var lines = sync.Pool{New: func() any { return new([]byte) }}
+// lineBuffers are for lines of a history.
+var lineBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// eventLine is an event as a line of a history, in one of lines. One that cannot be
+// eventLine is an event as a line of a history, in one of lineBuffers. One that cannot be
 // encoded is left out.
 func eventLine(e Event) *[]byte {
-	line := lines.Get().(*[]byte)
+	line := lineBuffers.Get().(*[]byte)
 	b, ok := appendEnd((*line)[:0], &e)
 	if ok {
 		b = append(b, '\n')
@@ -133,7 +133,7 @@ type Past struct {
 	Summary *Summary // nil if the run was killed, or is under way
 }
 
-// Result returns a stage's line of the summary, or what its stage_end said.
+// Result returns what a stage's last stage_end said.
 func (p *Past) Result(stage string) (StageResult, bool) {
 	for _, e := range slices.Backward(p.Events) {
 		if e.Type == "stage_end" && e.Stage == stage {

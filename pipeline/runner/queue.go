@@ -278,6 +278,7 @@ func (q *queue) add(i int) {
 func (q *queue) park(res stepResult) {
 	i := q.position[res.step]
 	q.states[res.step].started = false
+	q.runner.toCome.Add(1)
 	if twin := q.states[res.twin]; twin.started && !twin.done {
 		q.states[res.step].parked = true
 		twin.twins = append(twin.twins, i)
@@ -299,8 +300,10 @@ func (q *queue) sendBack(res stepResult) {
 	st := q.states[res.step]
 	st.remakes++
 	st.started = false
+	q.runner.toCome.Add(1)
 	q.unpark(st)
 	if producer := q.states[res.damaged]; producer.done { // else another reader has sent it back
+		q.runner.toCome.Add(1)
 		*producer = state{remakes: producer.remakes}
 	}
 	q.runner.emit(Event{Type: "log", Stage: res.damaged.Name, Level: "warn", Message: "an output is damaged in the store; it is made again"})

@@ -40,8 +40,8 @@ func (e *checkError) Unwrap() error { return e.err }
 // were not chosen are only read.
 func (r *Runner) checks(s *pipeline.Step) bool { return r.CheckCache && r.mayRun(s) }
 
-// checked is the result of a hit after the stage has run once more. What keeps it from running, and is not its own doing, ends the step as it
-// would end any.
+// checked is the result of a hit after the stage has run once more. What keeps it from
+// running, and is not its own doing, ends the step as it would end any.
 func (t *task) checked(ctx context.Context, res stepResult) stepResult {
 	err := t.recheck(ctx, &res)
 	if err == nil {

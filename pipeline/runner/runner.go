@@ -70,7 +70,7 @@ type Runner struct {
 
 	claims  claims
 	folders *folders
-	toCome  atomic.Int64 // how many steps have not begun
+	toCome  atomic.Int64 // how many steps have not begun, be it that they never will
 	pinMu   sync.Mutex   // guards pins and tools
 	pins    map[string]source.Pin
 	tools   map[string]cache.Pin // by path
@@ -396,7 +396,7 @@ func (r *Runner) emit(e Event) {
 	var line *[]byte
 	if r.history != nil && e.Type != "progress" {
 		line = eventLine(e)
-		defer lines.Put(line)
+		defer lineBuffers.Put(line)
 	}
 	// A run that is killed need not tell of the last stages that were known.
 	mayWait := e.Type == "stage_end" && e.Outcome == Cached

@@ -25,10 +25,11 @@ func (r *Runner) maskEvent(e Event) Event {
 	if r.mask() == nil {
 		return e
 	}
-	return r.maskTextsOf(e)
+	return r.maskedEvent(e)
 }
 
-func (r *Runner) maskTextsOf(e Event) Event {
+// maskedEvent is apart so that an event that needs no mask need not leave the stack.
+func (r *Runner) maskedEvent(e Event) Event {
 	for _, text := range []*string{&e.Why, &e.Text, &e.Message, &e.Withheld, &e.Error, &e.Unit, &e.RateUnit, &e.Command} {
 		*text = r.mask().Text(*text)
 	}

@@ -29,7 +29,7 @@ const (
 func (a *attempt) openState(ctx context.Context, fresh bool) (*keptState, error) {
 	var state *cache.State
 	waiting := func(holder string) {
-		a.log.Info("another run has the state of this stage; waiting for it", "holder", holder)
+		a.log.show("info", "another run has the state of this stage; waiting for it", "holder", holder)
 	}
 	err := a.runner.bounded(ctx, waiting, func(ctx context.Context, waiting func(string)) (err error) {
 		state, err = a.runner.Store.OpenState(ctx, stateKey(a.step, a.inputs, a.world), waiting)

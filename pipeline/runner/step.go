@@ -248,16 +248,13 @@ func (a *attempt) runResumable(ctx, atOnce context.Context, started time.Time, f
 
 // run executes the kind in a private folder and commits what it made.
 func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) (err error) {
-	folder, err := a.runner.folders.take()
+	private, err := a.runner.folders.take()
 	if err != nil {
 		return err
 	}
-	defer func() {
-		a.leave(err, folder.release)
-		a.runner.folders.foresee(a.runner.toCome.Load())
-	}()
+	defer func() { a.leave(err, private.release) }()
 	defer a.closeAttachments()
-	a.dir = folder.dir
+	a.dir = private.dir
 	a.useScratchState()
 	inputs, err := a.fetchInputs()
 	if err != nil {
@@ -268,6 +265,7 @@ func (a *attempt) run(ctx context.Context, started time.Time, recompute bool) (e
 	for _, o := range a.step.Outputs {
 		outputs[o.Name] = filepath.Join(a.dir, "out", o.Name)
 	}
+	a.runner.folders.foresee(a.runner.toCome.Load())
 	if err := a.call(ctx, inputs, outputs); err != nil {
 		return &stageFailure{a.inUsersWords(err, inputs)}
 	}

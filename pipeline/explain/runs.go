@@ -38,8 +38,12 @@ type Interruption map[string]bool
 // Stages are told after those that they need.
 func (i Interruption) Before(stage string, outcome runner.Outcome, why string) bool {
 	need, _ := strings.CutPrefix(why, "needs ")
-	i[stage] = outcome == runner.Interrupted || outcome == runner.Skipped && i[need]
-	return i[stage] && (outcome == runner.Skipped || why == runner.NotStarted)
+	if outcome != runner.Interrupted && !(outcome == runner.Skipped && i[need]) {
+		delete(i, stage)
+		return false
+	}
+	i[stage] = true
+	return outcome == runner.Skipped || why == runner.NotStarted
 }
 
 // RunOf sums a run up.

@@ -9,7 +9,7 @@ import (
 // parsePlain reads the JSON of a record as EncodeRecord writes it when no text needs an
 // escape: members in their order, no space, ASCII. ok is false for all else, which may be
 // a record all the same. A run in which nothing is to be done reads little but records,
-// and this takes a fifth of what encoding/json does.
+// and this takes less than a third of the time of encoding/json.
 func parsePlain(body []byte) (r *Record, ok bool) {
 	p := plain{rest: body}
 	r = new(Record)
@@ -119,11 +119,8 @@ func (p *plain) objects() map[string]Object {
 			p.word(",")
 		}
 		name := p.text()
-		var o Object
-		switch {
-		case p.skip(`:{"kind":"file"`):
-			o.Kind = File
-		default:
+		o := Object{Kind: File}
+		if !p.skip(`:{"kind":"file"`) {
 			p.word(`:{"kind":"tree"`)
 			o.Kind = Tree
 		}
@@ -142,37 +139,35 @@ func (p *plain) objects() map[string]Object {
 
 // size takes a whole number that is not negative.
 func (p *plain) size() int64 {
-	n := 0
-	for n < len(p.rest) && '0' <= p.rest[n] && p.rest[n] <= '9' {
-		n++
-	}
-	v, err := strconv.ParseInt(string(p.rest[:n]), 10, 64)
-	if err != nil || n > 1 && p.rest[0] == '0' {
+	text := p.numeral()
+	v, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil || !isWhole(text) {
 		p.wrong = true
 	}
-	p.rest = p.rest[n:]
 	return v
 }
 
-// number takes a number that is not negative and has a digit before and behind its point.
+// number takes a number that is not negative and has no exponent.
 func (p *plain) number() float64 {
-	n := bytes.IndexAny(p.rest, ",}")
-	if n < 0 {
-		p.wrong = true
-		return 0
-	}
-	text := p.rest[:n]
-	p.rest = p.rest[n:]
+	text := p.numeral()
 	whole, part, point := bytes.Cut(text, []byte("."))
-	if len(whole) == 0 || len(whole) > 1 && whole[0] == '0' || !areDigits(whole) || point && (len(part) == 0 || !areDigits(part)) {
-		p.wrong = true
-	}
 	v, err := strconv.ParseFloat(string(text), 64)
-	if err != nil {
+	if err != nil || !isWhole(whole) || point && !areDigits(part) {
 		p.wrong = true
 	}
 	return v
 }
+
+// numeral takes what stands before the end of a member.
+func (p *plain) numeral() []byte {
+	n := max(bytes.IndexAny(p.rest, ",}"), 0)
+	text := p.rest[:n]
+	p.rest = p.rest[n:]
+	return text
+}
+
+// isWhole says whether digits are a number as JSON has it: without a zero in front.
+func isWhole(b []byte) bool { return areDigits(b) && (len(b) == 1 || b[0] != '0') }
 
 func areDigits(b []byte) bool {
 	for _, c := range b {
@@ -180,5 +175,5 @@ func areDigits(b []byte) bool {
 			return false
 		}
 	}
-	return true
+	return len(b) > 0
 }

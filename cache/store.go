@@ -75,10 +75,10 @@ func (s *Store) Create() error {
 	if err == nil {
 		err = atomicfile.SyncDir(s.dir) // what has a format has all its folders
 	}
-	if err != nil {
-		return fmt.Errorf("store %s: %w", s.dir, err)
+	if err == nil {
+		err = atomicfile.Write(filepath.Join(s.dir, formatName), []byte(storeFormat), 0o666)
 	}
-	if err := atomicfile.Write(filepath.Join(s.dir, formatName), []byte(storeFormat), 0o666); err != nil {
+	if err != nil {
 		return fmt.Errorf("store %s: %w", s.dir, err)
 	}
 	s.absent = false

@@ -36,15 +36,14 @@ func (c *fmtCommand) Run(a *app) error {
 	if bytes.Equal(text, formatted) {
 		return nil
 	}
-	switch {
-	case c.Diff:
-		fmt.Fprintf(a.stdout, "--- %s\n+++ %s, formatted\n%s", c.File, c.File, printableText(linediff.Diff(string(text), string(formatted))))
-	case !c.Check:
+	if !c.Check && !c.Diff {
 		if err := overwrite(c.File, formatted); err != nil {
 			return infrastructureError{err}
 		}
-		fallthrough
-	default:
+	}
+	if c.Diff {
+		fmt.Fprintf(a.stdout, "--- %s\n+++ %s, formatted\n%s", c.File, c.File, printableText(linediff.Diff(string(text), string(formatted))))
+	} else {
 		fmt.Fprintln(a.stdout, c.File)
 	}
 	if c.Check {

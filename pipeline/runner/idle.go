@@ -58,16 +58,14 @@ func (s Summary) sameAs(p *Past) bool {
 	if p == nil {
 		return false
 	}
-	known := map[string]string{} // stage to key
-	for _, e := range p.Events {
-		if e.Type == "stage_end" && (e.Outcome == Ran || e.Outcome == Cached) {
-			known[e.Stage] = e.Key
-		} else if e.Type == "stage_end" {
-			delete(known, e.Stage)
+	ended := map[string]*Event{} // by stage
+	for i := range p.Events {
+		if e := &p.Events[i]; e.Type == "stage_end" {
+			ended[e.Stage] = e
 		}
 	}
 	return !slices.ContainsFunc(s.Stages, func(stage StageResult) bool {
-		key, ok := known[stage.Stage]
-		return !ok || key != stage.Key
+		before := ended[stage.Stage]
+		return before == nil || before.Key != stage.Key || before.Outcome != Ran && before.Outcome != Cached
 	})
 }
